@@ -1,0 +1,58 @@
+# Kubernaut. `make help` lists what there is; two targets do everything:
+#   make demo    a real cluster, a broken Deployment, a remedy, the audit trail
+#   make test    every check
+
+SHELL       := /bin/bash -o pipefail
+export CGO_ENABLED := 0
+export GOFLAGS     := -trimpath -buildvcs=false
+TALLY       := go run ./test/tally
+KUBERNAUT   := bin/kubernaut
+
+.DEFAULT_GOAL := help
+.PHONY: help demo down test test-full unit bench verify lint generate build deps
+
+help: ## what each target does
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+demo: build ## set everything up and heal a broken Deployment; ends with a running environment
+	$(KUBERNAUT) demo
+
+down: build ## remove the environment; nothing stays but the cache
+	$(KUBERNAUT) env down
+
+unit: ## tests of the pure packages, in seconds
+	go test -short -json ./... | $(TALLY)
+
+test: build ## all tests: unit, integration on real servers, end to end on the local cluster
+	$(KUBERNAUT) env build
+	go test -json -p 1 -timeout 60m ./... | $(TALLY)
+
+test-full: build ## also what takes long: all faults, soaks, fuzzing
+	$(KUBERNAUT) env build
+	KUBERNAUT_TEST=full go test -json -p 1 -timeout 8h ./... | $(TALLY)
+
+bench: build ## measures, each beside its limit
+	$(KUBERNAUT) env build
+	go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./test/bench/...
+
+verify: generate lint ## generated files up to date, formatting, lint, the import rule
+	@git diff --exit-code --stat -- . || { echo "verify: generated or formatted files differ from what is committed (see above): run 'make generate' and commit"; exit 1; }
+	go test -short -run Imports ./test/imports
+
+lint: ## vet and golangci-lint
+	go vet ./...
+	cd tools/lint && go build -o ../../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	bin/golangci-lint run ./...
+
+generate: ## deepcopy functions, CRDs, the HTTP contract's code
+	go generate ./...
+	gofmt -l -w $$(git ls-files '*.go')
+
+build: deps ## bin/kubernaut, with progress; everything else it builds itself, once, into the cache
+	@mkdir -p bin
+	@go build -v -o $(KUBERNAUT) ./cmd/kubernaut 2>&1 | awk 'BEGIN{n=0} /^[a-zA-Z0-9.\/_-]+$$/{n++; printf "\rcompiling kubernaut: %d packages, now %-60.60s", n, $$0; fflush(); next} {print} END{if(n) print ""}'
+
+deps: ## the Debian packages of packages.txt
+	@dpkg-query -W $$(cat packages.txt) >/dev/null 2>&1 || { \
+	  [ "$$(id -u)" = 0 ] || { echo "make deps: these Debian packages are needed; install them as root: $$(tr '\n' ' ' < packages.txt)"; exit 1; }; \
+	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$(cat packages.txt); }
