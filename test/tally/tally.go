@@ -80,11 +80,10 @@ func (t *tally) end(k key, e event) {
 }
 
 func (t *tally) endPackage(k key, e event) {
-	r, ran := t.packages[k.pkg]
-	if e.Action == "skip" && !ran {
+	if _, ran := t.packages[k.pkg]; e.Action == "skip" && !ran {
 		return // no test files
 	}
-	r = t.result(k.pkg)
+	r := t.result(k.pkg)
 	r.seconds = e.Elapsed
 	if e.Action == "fail" {
 		r.broken = e.FailedBuild != "" || r.failed == 0
