@@ -1,0 +1,35 @@
+// Command kubernaut runs remedies on targets, reads what became of them, and
+// brings up the environment in which all of it happens.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"kubernaut.ai/kubernaut/internal/cli"
+	"kubernaut.ai/kubernaut/internal/terminal"
+)
+
+func main() {
+	os.Exit(int(run(os.Args[1:])))
+}
+
+// run is the whole program. The first Ctrl-C asks it to end, the second ends it.
+func run(args []string) cli.Code {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+
+	f := &cli.Factory{IO: terminal.System(), Now: time.Now}
+	root := newRoot(f)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err != nil && err.Error() != "" {
+		_, _ = fmt.Fprintf(f.IO.Err, "%s %v\n", f.IO.ErrPaint.Bad("kubernaut:"), err)
+	}
+	return cli.CodeOf(ctx, err)
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"kubernaut.ai/kubernaut/internal/cli"
+)
+
+const rootHelp = `Kubernaut runs known remedies on targets in a Kubernetes cluster, one at a time per
+target, says what happened and why, and keeps an audit trail.
+
+A remedy is a workflow: a Tekton Pipeline in an OCI bundle, registered in the catalog.
+Running one is a WorkflowExecution: an object in the cluster that tells how it goes.
+
+` + cli.Codes
+
+// newRoot assembles the command line.
+func newRoot(f *cli.Factory) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "kubernaut",
+		Short:         "Run remedies on targets, and know what happened",
+		Long:          rootHelp,
+		Args:          unknownCommand,
+		SilenceErrors: true, // main prints them, once
+		SilenceUsage:  true,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetIn(f.IO.In)
+	root.SetOut(f.IO.Out)
+	root.SetErr(f.IO.Err)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return cli.Usagef("%w; see: %s --help", err, cmd.CommandPath())
+	})
+	f.ClusterFlags(root.PersistentFlags())
+	root.AddCommand(newVersion(f))
+	return root
+}
+
+// unknownCommand refuses a word that is no command and names those near it.
+func unknownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	hint := ""
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = fmt.Sprintf(" (did you mean %q?)", near[0])
+	}
+	return cli.Usagef("%s has no command %q%s; see: %s --help", cmd.CommandPath(), args[0], hint, cmd.CommandPath())
+}
+
+func newVersion(f *cli.Factory) *cobra.Command {
+	var format cli.Format
+	cmd := &cobra.Command{
+		Use:   "version",
+		Short: "Print the version of this program",
+		Args:  cli.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			v := version()
+			if format != cli.Table {
+				return format.Encode(f.IO.Out, v)
+			}
+			_, err := fmt.Fprintf(f.IO.Out, "kubernaut %s (%s, %s)\n", v.Version, v.Go, v.Platform)
+			return err
+		},
+	}
+	cli.OutputFlag(cmd.Flags(), &format, cli.JSON, cli.YAML)
+	return cmd
+}
+
+// versionInfo is what `version -o json` prints.
+type versionInfo struct {
+	Version  string `json:"version"`
+	Commit   string `json:"commit,omitempty"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+}
+
+// version reads what the Go linker wrote into the program.
+func version() versionInfo {
+	v := versionInfo{Version: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return v
+	}
+	if info.Main.Version != "" {
+		v.Version = info.Main.Version
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			v.Commit = s.Value
+		}
+	}
+	return v
+}
