@@ -1,0 +1,67 @@
+package datastorage
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/google/uuid"
+)
+
+// CreateWorkflow registers one version of a workflow. created is false when it
+// was registered already, with the same content.
+func (c *Client) CreateWorkflow(ctx context.Context, spec WorkflowSpec) (w Workflow, created bool, err error) {
+	raw, err := json.Marshal(spec)
+	if err != nil {
+		return Workflow{}, false, err
+	}
+	status, err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/workflows", body: raw, into: &w})
+	if err != nil {
+		return Workflow{}, false, fmt.Errorf("registering workflow %s %s: %w", spec.WorkflowName, spec.Version, err)
+	}
+	return w, status == http.StatusCreated, nil
+}
+
+// Workflow returns one version of a workflow by its id.
+func (c *Client) Workflow(ctx context.Context, id uuid.UUID) (Workflow, error) {
+	var w Workflow
+	if _, err := c.do(ctx, call{method: http.MethodGet, path: "/api/v1/workflows/" + id.String(), into: &w}); err != nil {
+		return Workflow{}, fmt.Errorf("reading workflow %s: %w", id, err)
+	}
+	return w, nil
+}
+
+// WorkflowVersion returns the given version of the workflow of this name.
+func (c *Client) WorkflowVersion(ctx context.Context, name, version string) (Workflow, error) {
+	page, err := c.Workflows(ctx, ListWorkflowsParams{WorkflowName: name, Version: version})
+	if err != nil {
+		return Workflow{}, fmt.Errorf("reading workflow %s %s: %w", name, version, err)
+	}
+	if len(page.Workflows) == 0 {
+		return Workflow{}, fmt.Errorf("workflow %s %s: %w", name, version, ErrNotFound)
+	}
+	return page.Workflows[0], nil
+}
+
+// Workflows lists workflows, one page of them.
+func (c *Client) Workflows(ctx context.Context, q ListWorkflowsParams) (WorkflowPage, error) {
+	query, err := values(q)
+	if err != nil {
+		return WorkflowPage{}, err
+	}
+	var page WorkflowPage
+	_, err = c.do(ctx, call{method: http.MethodGet, path: "/api/v1/workflows", query: query, into: &page})
+	return page, err
+}
+
+// WorkflowVersions lists all versions of one workflow, the highest first.
+func (c *Client) WorkflowVersions(ctx context.Context, name string) ([]Workflow, error) {
+	var list WorkflowVersions
+	path := "/api/v1/workflows/by-name/" + url.PathEscape(name) + "/versions"
+	if _, err := c.do(ctx, call{method: http.MethodGet, path: path, into: &list}); err != nil {
+		return nil, fmt.Errorf("reading the versions of workflow %s: %w", name, err)
+	}
+	return list.Versions, nil
+}
