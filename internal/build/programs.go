@@ -28,11 +28,6 @@ var (
 			"-X k8s.io/component-base/version.gitMinor=37",
 		},
 	}
-	// Kubectl alone, for images: a quarter of Kubernetes' size.
-	Kubectl = Program{
-		Name: "kubectl", Module: "node/kubernetes", Package: "k8s.io/kubernetes/cmd/kubectl",
-		LDFlags: Kubernetes.LDFlags,
-	}
 	Containerd     = containerd("containerd")
 	ContainerdShim = containerd("containerd-shim-runc-v2")
 	Ctr            = containerd("ctr")
@@ -47,6 +42,19 @@ var (
 	CLI         = ours("kubernaut", "./cmd/kubernaut")
 	Pause       = ours("pause", "./node/pause")
 )
+
+// All lists every program an environment needs, in the order in which they are
+// best built: what starts the cluster first, and what shares its packages with
+// an earlier one after that.
+func All() []Program {
+	all := []Program{Kubernetes, Containerd, ContainerdShim, Ctr, Pause, CoreDNS, Registry, Controller, DataStorage}
+	for _, command := range []string{
+		"controller", "webhook", "resolvers", "events", "entrypoint", "nop", "sidecarlogresults", "workingdirinit",
+	} {
+		all = append(all, Tekton(command))
+	}
+	return all
+}
 
 // Tekton is one of Tekton's commands: controller, entrypoint, events, nop,
 // resolvers, sidecarlogresults, webhook or workingdirinit.
@@ -74,7 +82,7 @@ func ours(name, pkg string) Program { return Program{Name: name, Module: ".", Pa
 func Assets(c Cache) (dir string, err error) {
 	program, ok := c.Lookup(Kubernetes)
 	if !ok {
-		return "", fmt.Errorf("kubernetes is not built from the present sources: run `make programs`, which puts it into %s", c.Dir)
+		return "", fmt.Errorf("kubernetes is not built from the present sources: run `kubernaut env build`, which puts it into %s", c.Dir)
 	}
 	dir = filepath.Join(filepath.Dir(program), "envtest")
 	return dir, Links(dir, program, "etcd", "kube-apiserver", "kubectl")

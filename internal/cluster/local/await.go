@@ -1,0 +1,140 @@
+package local
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+)
+
+const (
+	patience  = 3 * time.Minute // for a node to become ready; it takes about ten seconds
+	endings   = 3               // of one component before it was ready, then the start has failed
+	lastLines = 12              // of a log, in an error
+)
+
+// await waits until the node is ready. When it cannot become ready the error
+// says which component is to blame and what it said last.
+func (c *Cluster) await(ctx context.Context, rec record, say func(string)) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not ready after %s", patience))
+	defer cancel()
+	tick := time.NewTicker(askEvery)
+	defer tick.Stop()
+	loaded, said := false, ""
+	for {
+		told, err := c.report(rec)
+		if err != nil {
+			return err
+		}
+		if err := c.hopeless(rec, told); err != nil {
+			return err
+		}
+		if !loaded && isReady(told, containerd) {
+			if err := c.loadPause(ctx); err != nil {
+				return err
+			}
+			loaded = true
+		}
+		if told.Ready && loaded && c.answers(ctx) == nil {
+			return nil
+		}
+		if note := told.note(); note != said {
+			say(note)
+			said = note
+		}
+		select {
+		case <-ctx.Done():
+			return c.unfinished(ctx, told)
+		case <-tick.C:
+		}
+	}
+}
+
+// hopeless returns why the node will never be ready, or nothing.
+func (c *Cluster) hopeless(rec record, told report) error {
+	if told.Failed != "" {
+		return fmt.Errorf("the node could not be set up: %s", told.Failed)
+	}
+	if !rec.Init.alive() {
+		return fmt.Errorf("the node's first process has ended%s", c.tail("init"))
+	}
+	for _, component := range told.Components {
+		if !component.Ready && component.Restarts >= endings {
+			return fmt.Errorf("%s ended %d times before it was ready, last with: %s%s",
+				component.Name, component.Restarts, component.Problem, c.tail(component.Name))
+		}
+	}
+	return nil
+}
+
+// unfinished says what was still missing when waiting ended.
+func (c *Cluster) unfinished(ctx context.Context, told report) error {
+	err := context.Cause(ctx)
+	for _, component := range told.Components {
+		if !component.Ready && !component.Since.IsZero() {
+			return fmt.Errorf("%w: %s: %s%s", err, component.Name, component.Problem, c.tail(component.Name))
+		}
+	}
+	return fmt.Errorf("%w: the node: %s%s", err, told.Node, c.tail(kubelet))
+}
+
+// note says what the node waits for.
+func (r report) note() string {
+	var missing []string
+	for _, component := range r.Components {
+		if !component.Ready {
+			missing = append(missing, component.Name)
+		}
+	}
+	switch {
+	case len(r.Components) == 0:
+		return "setting up the node"
+	case len(missing) > 0:
+		return "waiting for " + strings.Join(missing, ", ")
+	}
+	return "waiting for the node: " + r.Node
+}
+
+func isReady(r report, name string) bool {
+	for _, component := range r.Components {
+		if component.Name == name {
+			return component.Ready
+		}
+	}
+	return false
+}
+
+// tail returns the end of a component's log, ready to be put behind an error.
+func (c *Cluster) tail(name string) string {
+	path := c.node.log(name)
+	lines, err := lastOf(path, lastLines)
+	if err != nil || len(lines) == 0 {
+		return fmt.Sprintf("; it wrote nothing to %s", path)
+	}
+	return fmt.Sprintf("; the end of %s:\n  %s", path, strings.Join(lines, "\n  "))
+}
+
+// lastOf reads the last lines of a file that may be long.
+func lastOf(path string, count int) ([]string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	const enough = 16 << 10
+	if _, err := file.Seek(-enough, io.SeekEnd); err != nil {
+		if _, err := file.Seek(0, io.SeekStart); err != nil { // it is shorter
+			return nil, err
+		}
+	}
+	raw, err := io.ReadAll(file)
+	raw = bytes.TrimSpace(raw)
+	if err != nil || len(raw) == 0 {
+		return nil, err
+	}
+	lines := strings.Split(string(raw), "\n")
+	return lines[max(0, len(lines)-count):], nil
+}
