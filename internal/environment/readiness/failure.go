@@ -1,0 +1,53 @@
+package readiness
+
+import (
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"kubernaut.ai/kubernaut/internal/environment/derive"
+	"kubernaut.ai/kubernaut/internal/environment/plan"
+)
+
+// Failure is an object that did not become ready, and what can be seen of why.
+type Failure struct {
+	Object     plan.Object
+	Cause      string   // one sentence
+	Hopeless   bool     // waiting longer would not have helped
+	Conditions []string // of the object
+	Pods       []string // one line each
+	Events     []string // the last warnings, oldest first
+	Log        *Log     // of the container that explains most; nil when none ran
+}
+
+// Log is the end of a container's log.
+type Log struct {
+	Pod, Container string
+	Lines          []string
+}
+
+// Error tells the cause first, then the evidence below it.
+func (f *Failure) Error() string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "%s: %s", f.Object, f.Cause)
+	for _, line := range f.Conditions {
+		fmt.Fprintf(&out, "\n  condition %s", line)
+	}
+	for _, line := range f.Pods {
+		fmt.Fprintf(&out, "\n  %s", line)
+	}
+	for _, line := range f.Events {
+		fmt.Fprintf(&out, "\n  event %s", line)
+	}
+	if f.Log != nil {
+		fmt.Fprintf(&out, "\n  last lines of container %s of pod %s:", f.Log.Container, f.Log.Pod)
+		for _, line := range f.Log.Lines {
+			fmt.Fprintf(&out, "\n    | %s", line)
+		}
+	}
+	return out.String()
+}
+
+// named is how messages write an object.
+func named(u *unstructured.Unstructured) plan.Object { return derive.Of(u) }
