@@ -3,6 +3,8 @@ package image
 import (
 	"fmt"
 	"runtime"
+	"slices"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -17,13 +19,13 @@ const Host = "kubernaut.local"
 // NonRoot is the user and group of images that need no user of their own.
 const NonRoot = 65532
 
-const searchPath = "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+const searchPath = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 
 // Config is how a container of an image starts.
 type Config struct {
 	Entrypoint []string
 	Command    []string
-	Env        []string // NAME=value; PATH is always set
+	Env        []string // NAME=value; PATH is added where it is not set
 	WorkingDir string
 	User       int // numeric, so that a kubelet can prove that it is not root
 }
@@ -48,11 +50,18 @@ func Assemble(tree *Tree, c Config) (v1.Image, error) {
 	file.Config = v1.Config{
 		Entrypoint: c.Entrypoint,
 		Cmd:        c.Command,
-		Env:        append([]string{searchPath}, c.Env...),
+		Env:        withPath(c.Env),
 		WorkingDir: c.WorkingDir,
 		User:       fmt.Sprintf("%d:%d", c.User, c.User),
 	}
 	return mutate.ConfigFile(img, file)
+}
+
+func withPath(env []string) []string {
+	if slices.ContainsFunc(env, func(v string) bool { return strings.HasPrefix(v, "PATH=") }) {
+		return env
+	}
+	return append([]string{"PATH=" + searchPath}, env...)
 }
 
 // Reference names an image by its content: kubernaut.local/<name>:<the first

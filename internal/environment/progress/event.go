@@ -9,6 +9,7 @@ package progress
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -18,6 +19,7 @@ import (
 // State is where a step stands.
 type State string
 
+// The states of a step, in the order in which it passes through them.
 const (
 	Planned State = "planned" // part of the plan; After, Weight and ExpectedSeconds say what is known of it
 	Queued  State = "queued"  // all it needs is there; it waits for free cores
@@ -110,7 +112,7 @@ func Read(r io.Reader) ([]Event, error) {
 		var e Event
 		err := in.Decode(&e)
 		switch {
-		case err == io.EOF, err == io.ErrUnexpectedEOF:
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			return events, nil
 		case err != nil:
 			return events, fmt.Errorf("event %d of the journal: %w", len(events)+1, err)

@@ -98,7 +98,7 @@ func TestPlainIsNeverSilentForLong(t *testing.T) {
 			p.Show(e)
 		}
 		out.Reset()
-		time.Sleep(Silence + time.Millisecond)
+		<-time.After(Silence + time.Millisecond)
 		synctest.Wait()
 		p.Close()
 		want := `    5.0s  …        cluster  since 5.0s of about 12.0s
@@ -139,7 +139,7 @@ func TestTerminalMovesWhileNothingHappens(t *testing.T) {
 			e.At = time.Now()
 			d.Show(e)
 		}
-		time.Sleep(4 * time.Second)
+		<-time.After(4 * time.Second)
 		synctest.Wait()
 		d.Close()
 		if !strings.Contains(out.String(), "● cluster                  4.0s") {
@@ -155,7 +155,7 @@ func TestTerminalLeavesNothingLiveAtTheEnd(t *testing.T) {
 		for _, e := range events() {
 			d.Show(e)
 		}
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		synctest.Wait()
 		d.Close()
 		if !strings.HasSuffix(out.String(), "\r\x1b[J") {

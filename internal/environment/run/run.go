@@ -61,7 +61,7 @@ func (f *Failure) Error() string {
 
 func (f *Failure) interruption() string {
 	text := "interrupted"
-	if f.Interrupted != context.Canceled {
+	if !errors.Is(f.Interrupted, context.Canceled) {
 		text += " (" + f.Interrupted.Error() + ")"
 	}
 	if len(f.Stopped) > 0 {

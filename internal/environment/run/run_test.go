@@ -41,7 +41,7 @@ func takes(d time.Duration) Task {
 
 func fails(after time.Duration, text string) Task {
 	return func(context.Context, func(string)) error {
-		time.Sleep(after) // in a synctest bubble: no time passes for real
+		<-time.After(after)
 		return errors.New(text)
 	}
 }
