@@ -1,0 +1,168 @@
+package follow
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"time"
+
+	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"kubernaut.ai/kubernaut/api/v1alpha1"
+)
+
+const (
+	labelPipelineRun  = "tekton.dev/pipelineRun"
+	labelPipelineTask = "tekton.dev/pipelineTask"
+)
+
+// stepKey names one container of one pod: a task that is run again has others.
+type stepKey struct{ pod, container string }
+
+// step is what was shown of one step.
+type step struct {
+	task, name string
+	read       chan struct{} // closed when its lines have all been shown
+	told       chan struct{} // closed when its end has been shown
+	finished   bool
+}
+
+// TasksOf lists the TaskRuns of a run.
+func TasksOf(ctx context.Context, c client.Reader, run v1alpha1.RunReference) ([]tekton.TaskRun, error) {
+	var tasks tekton.TaskRunList
+	if err := c.List(ctx, &tasks, ofRun(run)...); err != nil {
+		return nil, fmt.Errorf("listing the tasks of run %s/%s: %w", run.Namespace, run.Name, err)
+	}
+	return tasks.Items, nil
+}
+
+func ofRun(run v1alpha1.RunReference) []client.ListOption {
+	return []client.ListOption{client.InNamespace(run.Namespace), client.MatchingLabels{labelPipelineRun: run.Name}}
+}
+
+// TaskName is the name of a TaskRun's task in its pipeline.
+func TaskName(t *tekton.TaskRun) string {
+	if name := t.Labels[labelPipelineTask]; name != "" {
+		return name
+	}
+	return t.Name
+}
+
+// watchTasks shows the steps of the run until ctx ends.
+func (f *follower) watchTasks(ctx context.Context, run v1alpha1.RunReference) {
+	err := persistently(ctx, func() (bool, error) {
+		w, err := f.cluster.Client.Watch(ctx, &tekton.TaskRunList{}, ofRun(run)...)
+		if err != nil {
+			return false, err
+		}
+		return drain(ctx, w, func(e watch.Event) (bool, error) {
+			if t, ok := e.Object.(*tekton.TaskRun); ok && e.Type != watch.Deleted {
+				f.task(ctx, t)
+			}
+			return false, nil
+		})
+	})
+	if err != nil && ctx.Err() == nil {
+		f.emit(Event{Kind: Note, Text: fmt.Sprintf("the steps cannot be shown: %v", err)})
+	}
+}
+
+// task shows what is new about the steps of t.
+func (f *follower) task(ctx context.Context, t *tekton.TaskRun) {
+	for _, s := range t.Status.Steps {
+		began := s.ImageID != "" && (s.Running != nil || s.Terminated != nil)
+		if !began || t.Status.PodName == "" {
+			continue
+		}
+		key := stepKey{t.Status.PodName, s.Container}
+		f.mu.Lock()
+		known, begun := f.steps[key]
+		if !begun {
+			known = &step{task: TaskName(t), name: s.Name, read: make(chan struct{}), told: make(chan struct{})}
+			f.steps[key] = known
+		}
+		ends := s.Terminated != nil && !known.finished
+		known.finished = known.finished || ends
+		f.mu.Unlock()
+		if !begun {
+			f.emit(Event{Kind: StepStarted, Task: known.task, Step: known.name})
+			f.background.Go(func() { f.lines(ctx, t.Namespace, key, known) })
+		}
+		if ends {
+			f.background.Go(func() { f.stepEnded(ctx, known, s.Terminated.ExitCode) })
+		}
+	}
+}
+
+// stepEnded tells of the end of a step after its last line.
+func (f *follower) stepEnded(ctx context.Context, s *step, exitCode int32) {
+	defer close(s.told)
+	select {
+	case <-s.read:
+	case <-time.After(lastLines):
+	case <-ctx.Done():
+	}
+	f.emit(Event{Kind: StepFinished, Task: s.task, Step: s.name, ExitCode: exitCode})
+}
+
+// lines shows what a step prints, until it ends.
+func (f *follower) lines(ctx context.Context, namespace string, key stepKey, s *step) {
+	defer close(s.read)
+	stream, err := f.cluster.Core.CoreV1().Pods(namespace).
+		GetLogs(key.pod, &corev1.PodLogOptions{Container: key.container, Follow: true}).Stream(ctx)
+	if err != nil {
+		f.logsMissing(ctx, s, err)
+		return
+	}
+	defer func() { _ = stream.Close() }() // only read
+	scanner := bufio.NewScanner(stream)
+	scanner.Buffer(nil, 1<<20)
+	for scanner.Scan() {
+		f.emit(Event{Kind: Log, Task: s.task, Step: s.name, Text: scanner.Text()})
+	}
+	if err := scanner.Err(); err != nil {
+		f.logsMissing(ctx, s, err)
+	}
+}
+
+func (f *follower) logsMissing(ctx context.Context, s *step, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	why := err.Error()
+	if apierrors.IsNotFound(err) {
+		why = "its pod is gone"
+	}
+	f.emit(Event{Kind: Note, Text: fmt.Sprintf("the lines of step %s of task %s cannot be read: %s", s.name, s.task, why)})
+}
+
+// lastLook shows the steps as they ended, which the watch may not have told
+// yet, and waits until their ends have been shown.
+func (f *follower) lastLook(ctx context.Context, run v1alpha1.RunReference) {
+	tasks, err := TasksOf(ctx, f.cluster.Client, run)
+	if err != nil {
+		return // the watch has told what it could
+	}
+	for i := range tasks {
+		f.task(ctx, &tasks[i])
+	}
+	f.mu.Lock()
+	var open []chan struct{}
+	for _, s := range f.steps {
+		if s.finished {
+			open = append(open, s.told)
+		}
+	}
+	f.mu.Unlock()
+	for _, told := range open {
+		select {
+		case <-told:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
