@@ -7,6 +7,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kubernaut.ai/kubernaut/cmd/kubernaut/audit"
+	"kubernaut.ai/kubernaut/cmd/kubernaut/execution"
+	"kubernaut.ai/kubernaut/cmd/kubernaut/target"
+	"kubernaut.ai/kubernaut/cmd/kubernaut/workflow"
 	"kubernaut.ai/kubernaut/internal/cli"
 )
 
@@ -35,9 +39,23 @@ func newRoot(f *cli.Factory) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return cli.Usagef("%w; see: %s --help", err, cmd.CommandPath())
 	})
-	f.ClusterFlags(root.PersistentFlags())
+	root.AddGroup(
+		&cobra.Group{ID: "executions", Title: "Executions:"},
+		&cobra.Group{ID: "around", Title: "What is around them:"},
+	)
+	onCluster(f, root, "executions", execution.NewRun(f), execution.NewGet(f), execution.NewExplain(f), execution.NewLogs(f), execution.NewCancel(f))
+	onCluster(f, root, "around", target.NewTargets(f), target.NewUnblock(f), audit.New(f), workflow.New(f))
 	root.AddCommand(newVersion(f))
 	return root
+}
+
+// onCluster adds commands that work on a cluster, with the flags that choose it.
+func onCluster(f *cli.Factory, root *cobra.Command, group string, commands ...*cobra.Command) {
+	for _, cmd := range commands {
+		cmd.GroupID = group
+		f.ClusterFlags(cmd.PersistentFlags())
+		root.AddCommand(cmd)
+	}
 }
 
 // unknownCommand refuses a word that is no command and names those near it.

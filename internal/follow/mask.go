@@ -1,6 +1,8 @@
 package follow
 
 import (
+	"bufio"
+	"io"
 	"strings"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
@@ -24,9 +26,36 @@ func secretsOf(ex *v1alpha1.WorkflowExecution) masker {
 	return secrets
 }
 
+const masked = "********"
+
 func (m masker) mask(text string) string {
 	for _, secret := range m {
-		text = strings.ReplaceAll(text, secret, "********")
+		text = strings.ReplaceAll(text, secret, masked)
 	}
 	return text
+}
+
+// Masked returns ex with the values of its secret parameters hidden, for output.
+func Masked(ex *v1alpha1.WorkflowExecution) *v1alpha1.WorkflowExecution {
+	secrets := secretsOf(ex)
+	if len(secrets) == 0 {
+		return ex
+	}
+	shown := ex.DeepCopy()
+	for name, value := range shown.Spec.Parameters {
+		shown.Spec.Parameters[name] = secrets.mask(value)
+	}
+	return shown
+}
+
+// LinesOf hands each line of from to show, with the values of the secret
+// parameters of ex masked and control characters replaced.
+func LinesOf(from io.Reader, ex *v1alpha1.WorkflowExecution, show func(line string)) error {
+	secrets := secretsOf(ex)
+	scanner := bufio.NewScanner(from)
+	scanner.Buffer(nil, longestLine)
+	for scanner.Scan() {
+		show(printable(secrets.mask(scanner.Text())))
+	}
+	return scanner.Err()
 }

@@ -20,6 +20,9 @@ const (
 	labelPipelineTask = "tekton.dev/pipelineTask"
 )
 
+// longestLine is how long a line of a step may be, in bytes.
+const longestLine = 1 << 20
+
 // stepKey names one container of one pod: a task that is run again has others.
 type stepKey struct{ pod, container string }
 
@@ -120,7 +123,7 @@ func (f *follower) lines(ctx context.Context, namespace string, key stepKey, s *
 	}
 	defer func() { _ = stream.Close() }() // only read
 	scanner := bufio.NewScanner(stream)
-	scanner.Buffer(nil, 1<<20)
+	scanner.Buffer(nil, longestLine)
 	for scanner.Scan() {
 		f.emit(Event{Kind: Log, Task: s.task, Step: s.name, Text: scanner.Text()})
 	}

@@ -1,0 +1,107 @@
+// Package remedy reads, checks and publishes workflows. One is a folder of two
+// files: workflow.yaml says what it is, pipeline.yaml is the Tekton Pipeline.
+//
+//	folder ──► Remedy (checked) ──► bundle in the registry ──► entry in the catalog
+package remedy
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	"golang.org/x/mod/semver"
+	"sigs.k8s.io/yaml"
+
+	datastorage "kubernaut.ai/kubernaut/api/datastorage/v1"
+)
+
+// The files of a workflow's folder.
+const (
+	DefinitionFile = "workflow.yaml"
+	PipelineFile   = "pipeline.yaml"
+)
+
+// Definition is the content of workflow.yaml.
+type Definition struct {
+	// Name and Version are the workflow's id in the catalog. A version never
+	// changes; a change is another version (semver.org).
+	Name    string `json:"name"`
+	Version string `json:"version"`
+
+	Title       string `json:"title"`
+	Description string `json:"description"`
+	Owner       string `json:"owner,omitempty"`
+	Risk        string `json:"risk,omitempty"` // low, medium or high
+
+	Labels       datastorage.WorkflowLabels      `json:"labels"`
+	CustomLabels datastorage.CustomLabels        `json:"customLabels,omitempty"`
+	Parameters   []datastorage.WorkflowParameter `json:"parameters,omitempty"`
+
+	// What its runs may use, in the namespace of the runs.
+	ServiceAccount string   `json:"serviceAccount,omitempty"`
+	Secrets        []string `json:"secrets,omitempty"`
+	ConfigMaps     []string `json:"configMaps,omitempty"`
+}
+
+// Remedy is a workflow that was read and checked.
+type Remedy struct {
+	Definition Definition
+	Pipeline   *tekton.Pipeline
+
+	content []byte // of workflow.yaml, as it was read
+}
+
+// Read reads and checks the workflow in the root of folder. The error tells
+// everything that is wrong with it, not just the first thing.
+func Read(folder fs.FS) (*Remedy, error) {
+	content, err := fs.ReadFile(folder, DefinitionFile)
+	if err != nil {
+		return nil, missing(err, DefinitionFile)
+	}
+	pipeline, err := fs.ReadFile(folder, PipelineFile)
+	if err != nil {
+		return nil, missing(err, PipelineFile)
+	}
+	r := &Remedy{content: content, Pipeline: &tekton.Pipeline{}}
+	if err := yaml.UnmarshalStrict(content, &r.Definition); err != nil {
+		return nil, fmt.Errorf("%s: %w", DefinitionFile, err)
+	}
+	if err := yaml.UnmarshalStrict(pipeline, r.Pipeline); err != nil {
+		return nil, fmt.Errorf("%s: %w", PipelineFile, err)
+	}
+	if err := errors.Join(r.Definition.check(), checkPipeline(r.Pipeline), r.checkParameters()); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func missing(err error, file string) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no %s; a workflow is a folder with %s and %s", file, DefinitionFile, PipelineFile)
+	}
+	return fmt.Errorf("reading %s: %w", file, err)
+}
+
+func (d *Definition) check() error {
+	var errs []error
+	for _, field := range []struct{ name, value string }{
+		{"name", d.Name}, {"title", d.Title}, {"description", d.Description},
+		{"labels.signal_type", d.Labels.SignalType}, {"labels.severity", d.Labels.Severity},
+		{"labels.component", d.Labels.Component}, {"labels.environment", d.Labels.Environment},
+		{"labels.priority", d.Labels.Priority},
+	} {
+		if field.value == "" {
+			errs = append(errs, fmt.Errorf("%s: %s is missing", DefinitionFile, field.name))
+		}
+	}
+	if v := "v" + d.Version; !semver.IsValid(v) || strings.Count(strings.SplitN(d.Version, "-", 2)[0], ".") != 2 {
+		errs = append(errs, fmt.Errorf("%s: version %q is not a semantic version such as 1.0.0", DefinitionFile, d.Version))
+	}
+	if d.Risk != "" && !slices.Contains([]string{"low", "medium", "high"}, d.Risk) {
+		errs = append(errs, fmt.Errorf("%s: risk %q is not low, medium or high", DefinitionFile, d.Risk))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,98 @@
+package remedy
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	"sigs.k8s.io/yaml"
+
+	datastorage "kubernaut.ai/kubernaut/api/datastorage/v1"
+	"kubernaut.ai/kubernaut/internal/connect"
+	"kubernaut.ai/kubernaut/internal/image"
+)
+
+// Published is a workflow that can be run.
+type Published struct {
+	Workflow datastorage.Workflow
+	New      bool // false: this version was registered before, with this content
+}
+
+// Publish makes the bundle of r, sends it to the cluster's registry and
+// registers it in the catalog. say is told what is being done. It may be called
+// again: what is there already is left as it is.
+func Publish(ctx context.Context, c *connect.Cluster, r *Remedy, say func(string)) (Published, error) {
+	registry, err := c.Registry(ctx)
+	if err != nil {
+		return Published{}, err
+	}
+	say("pinning the images of its steps")
+	pinned, err := r.pinned(ctx, registry)
+	if err != nil {
+		return Published{}, err
+	}
+	bundle, err := image.Bundle(pinned)
+	if err != nil {
+		return Published{}, fmt.Errorf("bundling workflow %s: %w", r.Definition.Name, err)
+	}
+	repository := connect.Registry + "/workflows/" + r.Definition.Name
+	say("pushing " + repository + ":" + r.Definition.Version)
+	digest, err := image.Push(ctx, repository+":"+r.Definition.Version, bundle, registry)
+	if err != nil {
+		return Published{}, err
+	}
+	say("registering it in the catalog")
+	catalog, err := c.DataStorage(ctx)
+	if err != nil {
+		return Published{}, err
+	}
+	entry, created, err := catalog.CreateWorkflow(ctx, r.entry(repository+":"+r.Definition.Version, digest.String()))
+	if err != nil {
+		return Published{}, connect.ExplainDataStorage(err)
+	}
+	return Published{Workflow: entry, New: created}, nil
+}
+
+// pinned is the Pipeline as YAML, in which images of the cluster's registry are
+// named by their digests: the bundle means the same for ever.
+func (r *Remedy) pinned(ctx context.Context, registry image.Options) ([]byte, error) {
+	p := r.Pipeline.DeepCopy()
+	digests := map[string]string{}
+	for _, tasks := range [][]tekton.PipelineTask{p.Spec.Tasks, p.Spec.Finally} {
+		for _, task := range tasks {
+			for i := range task.TaskSpec.Steps {
+				ref := &task.TaskSpec.Steps[i].Image
+				if !strings.HasPrefix(*ref, connect.Registry+"/") || strings.Contains(*ref, "@") {
+					continue
+				}
+				if digests[*ref] == "" {
+					digest, err := image.Resolve(ctx, *ref, registry)
+					if err != nil {
+						return nil, fmt.Errorf("task %s, step %s: %w", task.Name, task.TaskSpec.Steps[i].Name, err)
+					}
+					digests[*ref] = *ref + "@" + digest.String()
+				}
+				*ref = digests[*ref]
+			}
+		}
+	}
+	return yaml.Marshal(p)
+}
+
+// entry is what the catalog is told.
+func (r *Remedy) entry(reference, digest string) datastorage.WorkflowSpec {
+	sum := sha256.Sum256(r.content)
+	d := r.Definition
+	return datastorage.WorkflowSpec{
+		WorkflowName: d.Name, Version: d.Version, Name: d.Title, Description: d.Description,
+		Owner: d.Owner, Risk: datastorage.WorkflowSpecRisk(d.Risk),
+		Content: string(r.content), ContentHash: hex.EncodeToString(sum[:]),
+		Labels: d.Labels, CustomLabels: d.CustomLabels, Parameters: d.Parameters,
+		ExecutionEngine: "tekton", ContainerImage: reference, ContainerDigest: digest,
+		ServiceAccountName: d.ServiceAccount, Secrets: d.Secrets, ConfigMaps: d.ConfigMaps,
+		Status: "active",
+	}
+}

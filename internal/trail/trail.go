@@ -1,0 +1,76 @@
+// Package trail reads the audit trail of a cluster and shows it to people.
+package trail
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	datastorage "kubernaut.ai/kubernaut/api/datastorage/v1"
+	"kubernaut.ai/kubernaut/internal/connect"
+	"kubernaut.ai/kubernaut/internal/terminal"
+)
+
+// Read returns the newest limit events that match q, the oldest first.
+func Read(ctx context.Context, c *connect.Cluster, q datastorage.QueryAuditEventsParams, limit int) ([]datastorage.StoredEvent, error) {
+	storage, err := c.DataStorage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	events := []datastorage.StoredEvent{}
+	for e, err := range storage.AllEvents(ctx, q) {
+		if err != nil {
+			return nil, fmt.Errorf("reading the audit trail: %w", connect.ExplainDataStorage(err))
+		}
+		if events = append(events, e); len(events) == limit {
+			break
+		}
+	}
+	slices.Reverse(events)
+	return events, nil
+}
+
+// Table shows events to people.
+func Table(events []datastorage.StoredEvent, wide bool, paint terminal.Paint) *terminal.Table {
+	table := &terminal.Table{Header: []string{"TIME", "EVENT", "OUTCOME", "RESOURCE", "DETAIL"}}
+	if wide {
+		table.Header = append(table.Header, "CORRELATION", "ACTOR", "EVENT ID")
+	}
+	for _, e := range events {
+		cells := append(terminal.Plain(e.EventTimestamp.Local().Format("2006-01-02 15:04:05.000"), e.EventType),
+			terminal.Cell{Text: string(e.EventOutcome), Style: styleOf(e.EventOutcome, paint)})
+		cells = append(cells, terminal.Plain(resource(e), detail(e))...)
+		if wide {
+			cells = append(cells, terminal.Plain(e.CorrelationID, e.ActorID, e.EventID.String())...)
+		}
+		table.Add(cells...)
+	}
+	return table
+}
+
+func resource(e datastorage.StoredEvent) string {
+	return strings.TrimPrefix(e.Namespace+"/"+e.ResourceName, "/")
+}
+
+func detail(e datastorage.StoredEvent) string {
+	var parts []string
+	if e.ErrorCode != "" {
+		parts = append(parts, e.ErrorCode)
+	}
+	if e.DurationMS != nil {
+		parts = append(parts, (time.Duration(*e.DurationMS) * time.Millisecond).Round(100*time.Millisecond).String())
+	}
+	return strings.Join(parts, ", ")
+}
+
+func styleOf(outcome datastorage.EventOutcome, paint terminal.Paint) func(string) string {
+	switch outcome {
+	case "success":
+		return paint.Good
+	case "failure":
+		return paint.Bad
+	}
+	return paint.Warn
+}
