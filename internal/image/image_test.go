@@ -91,11 +91,11 @@ func TestLayerHoldsWhatTheTreeSays(t *testing.T) {
 	type file struct {
 		Name, Link string
 		Mode       int64
-		Uid        int
+		UID        int
 	}
 	want := []file{
 		{Name: "bin", Link: "usr/bin", Mode: 0o777},
-		{Name: "data/", Mode: 0o700, Uid: 999},
+		{Name: "data/", Mode: 0o700, UID: 999},
 		{Name: "etc/", Mode: 0o755},
 		{Name: "etc/passwd", Mode: 0o644},
 		{Name: "tmp/", Mode: 0o1777},
@@ -106,7 +106,7 @@ func TestLayerHoldsWhatTheTreeSays(t *testing.T) {
 	}
 	var got []file
 	eachEntry(t, layers[0], func(h *tar.Header, _ io.Reader) {
-		got = append(got, file{Name: h.Name, Link: h.Linkname, Mode: h.Mode, Uid: h.Uid})
+		got = append(got, file{Name: h.Name, Link: h.Linkname, Mode: h.Mode, UID: h.Uid})
 		if h.ModTime.Unix() != 0 {
 			t.Errorf("%s carries the time %s", h.Name, h.ModTime)
 		}

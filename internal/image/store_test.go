@@ -173,7 +173,7 @@ func archiveFiles(t *testing.T, path string) map[string][]byte {
 	files := map[string][]byte{}
 	for tr := tar.NewReader(f); ; {
 		h, err := tr.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return files
 		}
 		if err != nil {
