@@ -144,7 +144,7 @@ type ResolvedWorkflow struct {
 // DeclaredParameter is a parameter as the catalog declares it.
 type DeclaredParameter struct {
 	Name string `json:"name"`
-	// Type is string, integer, number, boolean or array.
+	// Type is string (the default), integer, number or boolean.
 	// +optional
 	Type string `json:"type,omitempty"`
 	// Required parameters without a default must be given.
@@ -159,6 +159,11 @@ type DeclaredParameter struct {
 	// Pattern is a regular expression the whole value must match.
 	// +optional
 	Pattern string `json:"pattern,omitempty"`
+	// Minimum and Maximum bound an integer or a number.
+	// +optional
+	Minimum *float64 `json:"minimum,omitempty"`
+	// +optional
+	Maximum *float64 `json:"maximum,omitempty"`
 	// Secret values appear nowhere but in the run.
 	// +optional
 	Secret bool `json:"secret,omitempty"`
@@ -176,9 +181,6 @@ type ResolvedTarget struct {
 	// FencingToken is the target's token while this execution holds it.
 	// +optional
 	FencingToken int64 `json:"fencingToken,omitempty"`
-	// Released is whether the outcome stands in the target's record.
-	// +optional
-	Released bool `json:"released,omitempty"`
 }
 
 // Waiting says what an execution waits for.
