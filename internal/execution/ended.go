@@ -1,0 +1,86 @@
+package execution
+
+import (
+	"strings"
+	"time"
+
+	"kubernaut.ai/kubernaut/api/v1alpha1"
+)
+
+// ended lists what remains to be done when the outcome stands in status. The
+// order is the order of endings: the run has stopped, its name is taken, the
+// target is released, the run may go, the audit trail is complete, the
+// execution may go.
+var ended = []rule{
+	{"run-still-active", runStillActive},
+	{"run-stopping", runStopping},
+	{"run-never-seen", runNeverSeen},
+	{"release", release},
+	{"run-deleted", runDeleted},
+	{"audit-incomplete", auditIncomplete},
+	{"done", done},
+}
+
+// stopRecheck is how often a run that should stop is looked at without a wake-up.
+const stopRecheck = 10 * time.Second
+
+func runStillActive(s Snapshot) (Decision, bool) {
+	r := s.Run
+	if r.State != RunActive || !r.Ours || r.Occupant || r.Stopping == v1alpha1.CancelImmediate {
+		return Decision{}, false
+	}
+	return Decision{Do: Cancel, Stop: Stop{v1alpha1.CancelImmediate, stopReasonOf(s)}}, true
+}
+
+func stopReasonOf(s Snapshot) v1alpha1.FailureReason {
+	if f := s.Execution.Status.FailureDetails; f != nil {
+		return f.Reason
+	}
+	return v1alpha1.FailureCancelled
+}
+
+func runStopping(s Snapshot) (Decision, bool) {
+	if !s.holds() || s.Run.stopped() {
+		return Decision{}, false
+	}
+	if s.Run.State != RunActive && s.Run.Fresh && s.orphaned() {
+		return Decision{Do: Cancel, Stop: Stop{v1alpha1.CancelImmediate, stopReasonOf(s)}}, true
+	}
+	d := s.wait(v1alpha1.ReasonStopping, strings.Join(s.Run.Alive, ", "), "The target is released when everything the run started has stopped", time.Time{})
+	d.Recheck = stopRecheck
+	return d, true
+}
+
+// orphaned says whether parts of a run go on that nobody has asked to stop,
+// because the run itself is gone.
+func (s Snapshot) orphaned() bool {
+	return len(s.Run.Alive) > 0 && s.Run.Stopping == "" && (s.Run.State == RunAbsent || s.Run.Deleting)
+}
+
+func runNeverSeen(s Snapshot) (Decision, bool) {
+	if !s.holds() || s.Run.State != RunAbsent || s.Execution.Status.PipelineRunRef != nil {
+		return Decision{}, false
+	}
+	if r := s.Run.Refused; r != nil {
+		d := s.wait(string(r.Reason), s.Run.Name, "The target is released when the run's name is taken, so that nobody can start it late: "+r.Message, time.Time{})
+		d.Recheck = stopRecheck
+		return d, true
+	}
+	return Decision{Do: Occupy}, true
+}
+
+func release(s Snapshot) (Decision, bool) {
+	return Decision{Do: Release}, s.holds()
+}
+
+func runDeleted(s Snapshot) (Decision, bool) {
+	return Decision{Do: LetRunGo}, s.Run.Ours && s.Run.Deleting && s.Run.Kept
+}
+
+func auditIncomplete(s Snapshot) (Decision, bool) {
+	return Decision{}, hasFinalizer(s.Execution) && !AuditSettled(s.Execution)
+}
+
+func done(s Snapshot) (Decision, bool) {
+	return Decision{Do: RemoveFinalizer}, hasFinalizer(s.Execution)
+}

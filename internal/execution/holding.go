@@ -1,0 +1,204 @@
+package execution
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"kubernaut.ai/kubernaut/api/v1alpha1"
+)
+
+// holding lists what can happen to an execution that holds its target.
+var holding = []rule{
+	{"stranger", stranger},
+	{"run-finished", runFinished},
+	{"run-gone", runGone},
+	{"part-lost", partLost},
+	{"cancel-requested", cancelRequested},
+	{"overdue", overdue},
+	{"start-refused", startRefused},
+	{"start-overdue", startOverdue},
+	{"workflow-unknown", workflowUnknown},
+	{"not-started", notStarted},
+	{"run-waits", runWaits},
+	{"still-running", stillRunning},
+}
+
+func stranger(s Snapshot) (Decision, bool) {
+	if s.Run.State == RunAbsent || s.Run.Ours {
+		return Decision{}, false
+	}
+	return s.fail(v1alpha1.FailureConfigurationError, fmt.Sprintf(
+		"a run named %s/%s exists and belongs to somebody else; it was left alone: delete it and create the execution again", s.Run.Namespace, s.Run.Name)), true
+}
+
+func runFinished(s Snapshot) (Decision, bool) {
+	r := s.Run
+	if r.State != RunFinished {
+		return Decision{}, false
+	}
+	if r.Succeeded {
+		return Decision{Ending: &Ending{
+			Phase: v1alpha1.PhaseCompleted, At: r.Finished, Reason: v1alpha1.ReasonCompleted, Message: r.Message,
+		}}, true
+	}
+	return s.end(Classify(r, s.Execution.Status.Waiting), r.Finished), true
+}
+
+// runGone: a run we know to have been created is absent, or somebody deletes it.
+// What it had started is stopped first.
+func runGone(s Snapshot) (Decision, bool) {
+	r := s.Run
+	known := s.Execution.Status.PipelineRunRef != nil || len(r.Alive) > 0
+	gone := r.State == RunAbsent && known
+	if !gone && !(r.State == RunActive && r.Deleting) {
+		return Decision{}, false
+	}
+	if len(r.Alive) > 0 || !r.Fresh {
+		if s.orphaned() {
+			return Decision{Do: Cancel, Stop: Stop{v1alpha1.CancelImmediate, v1alpha1.FailureExternallyDeleted}}, true
+		}
+		return s.stopping("The run was deleted from outside; waiting until what it started has stopped"), true
+	}
+	return s.end(Failure{
+		Reason: v1alpha1.FailureExternallyDeleted, TaskIndex: -1,
+		Message: fmt.Sprintf("run %s/%s was deleted before it had finished", r.Namespace, r.Name),
+	}, s.Now), true
+}
+
+func (s Snapshot) stopping(message string) Decision {
+	d := s.wait(v1alpha1.ReasonStopping, strings.Join(s.Run.Alive, ", "), message, time.Time{})
+	d.Recheck = stopRecheck
+	return d
+}
+
+// partLost: the engine would run a lost part again, and with it code that may
+// have done its work.
+func partLost(s Snapshot) (Decision, bool) {
+	if s.Run.State != RunActive || s.Run.LostChild == "" {
+		return Decision{}, false
+	}
+	return s.stop(v1alpha1.CancelImmediate, s.Run.LostReason), true
+}
+
+func cancelRequested(s Snapshot) (Decision, bool) {
+	request := s.Execution.Spec.Cancel
+	if request == nil && !s.deleting() {
+		return Decision{}, false
+	}
+	if s.Run.State == RunAbsent {
+		return s.cancelled(s.Now), true
+	}
+	mode := v1alpha1.CancelGraceful
+	if request != nil {
+		mode = request.Mode
+	}
+	if s.pastDeadline() {
+		mode = v1alpha1.CancelImmediate
+	}
+	return s.stop(mode, v1alpha1.FailureCancelled), true
+}
+
+// stop asks the run to stop, once per mode, and then waits until it has.
+func (s Snapshot) stop(mode v1alpha1.CancelMode, reason v1alpha1.FailureReason) Decision {
+	asked := s.Run.Stopping
+	if asked == "" || asked == v1alpha1.CancelGraceful && mode == v1alpha1.CancelImmediate {
+		if s.Run.StopReason != "" {
+			reason = s.Run.StopReason
+		}
+		return Decision{Do: Cancel, Stop: Stop{mode, reason}}
+	}
+	return s.stopping("The run was asked to stop (" + string(reason) + ")")
+}
+
+func (s Snapshot) cancelled(at time.Time) Decision {
+	message := "the execution was deleted"
+	if c := s.Execution.Spec.Cancel; c != nil {
+		message = "cancelled: " + c.Reason
+		if c.RequestedBy != "" {
+			message = fmt.Sprintf("cancelled by %s: %s", c.RequestedBy, c.Reason)
+		}
+	}
+	return s.end(Failure{Reason: v1alpha1.FailureCancelled, Message: message, TaskIndex: -1}, at)
+}
+
+// pastDeadline: the engine had the timeout and a while more to enforce it.
+func (s Snapshot) pastDeadline() bool {
+	return s.Run.State == RunActive && s.Now.After(s.deadline())
+}
+
+func (s Snapshot) deadline() time.Time {
+	return s.Run.Created.Add(s.timeout() + s.Policy.StopGrace)
+}
+
+func overdue(s Snapshot) (Decision, bool) {
+	if !s.pastDeadline() {
+		return Decision{}, false
+	}
+	return s.stop(v1alpha1.CancelImmediate, v1alpha1.FailureDeadlineExceeded), true
+}
+
+func startRefused(s Snapshot) (Decision, bool) {
+	if r := s.Run.Refused; r != nil && !r.Passing {
+		return s.fail(r.Reason, r.Message), true
+	}
+	return Decision{}, false
+}
+
+// startOverdue: nothing could be started for as long as anybody wanted to wait.
+func startOverdue(s Snapshot) (Decision, bool) {
+	limit := s.Target.Status.Holder.Since.Add(s.maxWait())
+	if s.Run.State != RunAbsent || s.Now.Before(limit) {
+		return Decision{}, false
+	}
+	if r := s.Run.Refused; r != nil {
+		return s.fail(r.Reason, fmt.Sprintf("the run could not be created for %s: %s", s.maxWait(), r.Message)), true
+	}
+	if s.Workflow.Resolved == nil {
+		return s.fail(v1alpha1.FailureCatalogUnavailable, s.Workflow.Unavailable), true
+	}
+	return Decision{}, false
+}
+
+func workflowUnknown(s Snapshot) (Decision, bool) {
+	if s.Run.State != RunAbsent || s.Workflow.Resolved != nil {
+		return Decision{}, false
+	}
+	if p := s.Workflow.Problem; p != nil {
+		return s.fail(p.Reason, p.Message), true
+	}
+	return s.catalogWait(s.Target.Status.Holder.Since.Add(s.maxWait())), true
+}
+
+func notStarted(s Snapshot) (Decision, bool) {
+	if s.Run.State != RunAbsent {
+		return Decision{}, false
+	}
+	if r := s.Run.Refused; r != nil {
+		d := s.wait(string(r.Reason), s.Run.Name, r.Message, s.Target.Status.Holder.Since.Add(s.maxWait()))
+		d.Recheck = min(d.Recheck, retryRecheck)
+		return d, true
+	}
+	return Decision{Do: Start}, true
+}
+
+// retryRecheck is how soon what was refused in passing is tried again.
+const retryRecheck = 5 * time.Second
+
+func runWaits(s Snapshot) (Decision, bool) {
+	h := s.Run.Hold
+	if h == nil {
+		return Decision{}, false
+	}
+	d := s.wait(string(h.Reason), s.Run.Name, h.Message, s.Run.Created.Add(s.timeout()))
+	d.Recheck = s.untilDeadline()
+	return d, true
+}
+
+func stillRunning(s Snapshot) (Decision, bool) {
+	return Decision{Recheck: s.untilDeadline()}, true
+}
+
+func (s Snapshot) untilDeadline() time.Duration {
+	return max(s.deadline().Sub(s.Now)+time.Second, time.Second)
+}
