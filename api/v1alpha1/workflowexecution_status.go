@@ -117,9 +117,13 @@ type WorkflowExecutionStatus struct {
 
 // ResolvedWorkflow is the snapshot of a workflow an execution runs.
 type ResolvedWorkflow struct {
-	// Image is the bundle, as image@digest.
+	// Image is the bundle as the run refers to it: image@digest, where the digest
+	// is known beforehand.
 	// +optional
 	Image string `json:"image,omitempty"`
+	// Digest of the bundle that ran, as the engine resolved it.
+	// +optional
+	Digest string `json:"digest,omitempty"`
 	// Engine carries out the run: tekton or job.
 	// +optional
 	Engine string `json:"engine,omitempty"`

@@ -43,7 +43,7 @@ func runStopping(s Snapshot) (Decision, bool) {
 	if !s.holds() || s.Run.stopped() {
 		return Decision{}, false
 	}
-	if s.Run.State != RunActive && s.Run.Fresh && s.orphaned() {
+	if s.orphaned() {
 		return Decision{Do: Cancel, Stop: Stop{v1alpha1.CancelImmediate, stopReasonOf(s)}}, true
 	}
 	d := s.wait(v1alpha1.ReasonStopping, strings.Join(s.Run.Alive, ", "), "The target is released when everything the run started has stopped", time.Time{})
@@ -52,9 +52,9 @@ func runStopping(s Snapshot) (Decision, bool) {
 }
 
 // orphaned says whether parts of a run go on that nobody has asked to stop,
-// because the run itself is gone.
+// though the run itself has ended or is gone.
 func (s Snapshot) orphaned() bool {
-	return len(s.Run.Alive) > 0 && s.Run.Stopping == "" && (s.Run.State == RunAbsent || s.Run.Deleting)
+	return s.Run.Fresh && len(s.Run.Orphans) > 0 && (s.Run.State != RunActive || s.Run.Deleting)
 }
 
 func runNeverSeen(s Snapshot) (Decision, bool) {

@@ -75,10 +75,17 @@ func (s Snapshot) stopping(message string) Decision {
 // partLost: the engine would run a lost part again, and with it code that may
 // have done its work.
 func partLost(s Snapshot) (Decision, bool) {
-	if s.Run.State != RunActive || s.Run.LostChild == "" {
+	r := s.Run
+	forgotten := s.Execution.Status.UserCodeStarted && !r.CodeStarted && r.Fresh
+	switch {
+	case r.State != RunActive || r.Stopping != "" && r.LostChild == "":
 		return Decision{}, false
+	case r.LostChild != "":
+		return s.stop(v1alpha1.CancelImmediate, r.LostReason), true
+	case forgotten:
+		return s.stop(v1alpha1.CancelImmediate, v1alpha1.FailureExternallyDeleted), true
 	}
-	return s.stop(v1alpha1.CancelImmediate, s.Run.LostReason), true
+	return Decision{}, false
 }
 
 func cancelRequested(s Snapshot) (Decision, bool) {

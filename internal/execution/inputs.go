@@ -130,14 +130,17 @@ func checkAccount(ex *v1alpha1.WorkflowExecution, w Workflow) *Problem {
 
 func checkReferences(ex *v1alpha1.WorkflowExecution, w Workflow) *Problem {
 	workflow := ex.Spec.WorkflowRef.WorkflowID + "@" + ex.Spec.WorkflowRef.Version
-	for kind, names := range map[string][2][]string{
-		"Secret":    {ex.Spec.SecretRefs, w.Resolved.Secrets},
-		"ConfigMap": {ex.Spec.ConfigMapRefs, w.Resolved.ConfigMaps},
+	for _, r := range []struct {
+		kind           string
+		used, declared []string
+	}{
+		{"Secret", ex.Spec.SecretRefs, w.Resolved.Secrets},
+		{"ConfigMap", ex.Spec.ConfigMapRefs, w.Resolved.ConfigMaps},
 	} {
-		for _, name := range names[0] {
-			if !slices.Contains(names[1], name) {
+		for _, name := range r.used {
+			if !slices.Contains(r.declared, name) {
 				return &Problem{Rule: "undeclared-reference", Reason: v1alpha1.FailureForbidden, Message: fmt.Sprintf(
-					"workflow %s does not declare the %s %s; it declares: %s", workflow, kind, name, listed(names[1]))}
+					"workflow %s does not declare the %s %s; it declares: %s", workflow, r.kind, name, listed(r.declared))}
 			}
 		}
 	}

@@ -60,7 +60,9 @@ type Run struct {
 	// Alive names the parts of the run that may still act. It is complete only
 	// when the run was read past the cache, which Fresh says.
 	Alive []string
-	Fresh bool
+	// Orphans are those of Alive that nobody has asked to stop.
+	Orphans []string
+	Fresh   bool
 
 	// Refused is the API server's answer when the run was to be created.
 	Refused *Refusal

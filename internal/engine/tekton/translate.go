@@ -1,0 +1,270 @@
+package tekton
+
+import (
+	"strings"
+
+	pipelinev1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	corev1 "k8s.io/api/core/v1"
+	"knative.dev/pkg/apis"
+
+	"kubernaut.ai/kubernaut/api/v1alpha1"
+	"kubernaut.ai/kubernaut/internal/engine"
+	"kubernaut.ai/kubernaut/internal/execution"
+)
+
+// World is what Kubernetes and Tekton say of one run.
+type World struct {
+	Run      *pipelinev1.PipelineRun // nil: absent
+	TaskRuns []pipelinev1.TaskRun
+	Pods     []corev1.Pod
+}
+
+// Translate says in the engine-neutral words of package execution what Tekton
+// says of a run. It is pure: testdata holds what Tekton really reports.
+func Translate(w World, ref engine.Ref) execution.Run {
+	run := execution.Run{State: execution.RunAbsent, Name: ref.Name, Namespace: v1alpha1.WorkflowNamespace}
+	if w.Run != nil {
+		translateRun(&run, w.Run, ref)
+	}
+	run.Tasks = tasks(w)
+	run.CodeStarted = codeStarted(w)
+	run.Hold = hold(w)
+	run.Alive, run.Orphans = alive(w)
+	run.LostChild, run.LostReason = vanishing(w, &run)
+	return run
+}
+
+func translateRun(run *execution.Run, pr *pipelinev1.PipelineRun, ref engine.Ref) {
+	run.UID = pr.UID
+	run.Ours = isOurs(pr, ref)
+	run.Occupant = pr.Annotations[annotationOccupant] == "true"
+	run.Deleting = pr.DeletionTimestamp != nil
+	run.Kept = hasFinalizer(pr)
+	run.Created = pr.CreationTimestamp.Time
+	run.Stopping = stopping(pr.Spec.Status)
+	run.StopReason = v1alpha1.FailureReason(pr.Annotations[annotationStopReason])
+	run.State = execution.RunActive
+	if pr.Status.StartTime != nil {
+		run.Started = pr.Status.StartTime.Time
+	}
+	if c := pr.Status.GetCondition(apis.ConditionSucceeded); c != nil {
+		run.Reason, run.Message = c.Reason, c.Message
+		if !c.IsUnknown() {
+			run.State, run.Succeeded = execution.RunFinished, c.IsTrue()
+			run.Finished = c.LastTransitionTime.Inner.Time
+		}
+	}
+	if pr.Status.CompletionTime != nil {
+		run.Finished = pr.Status.CompletionTime.Time
+	}
+	if spec := pr.Status.PipelineSpec; spec != nil {
+		run.TotalTasks = int32(len(spec.Tasks) + len(spec.Finally))
+	}
+	if p := pr.Status.Provenance; p != nil && p.RefSource != nil {
+		if hex := p.RefSource.Digest["sha256"]; hex != "" {
+			run.Digest = "sha256:" + hex
+		}
+	}
+}
+
+func hasFinalizer(pr *pipelinev1.PipelineRun) bool {
+	for _, f := range pr.Finalizers {
+		if f == v1alpha1.RunFinalizer {
+			return true
+		}
+	}
+	return false
+}
+
+func stopping(s pipelinev1.PipelineRunSpecStatus) v1alpha1.CancelMode {
+	switch s {
+	case pipelinev1.PipelineRunSpecStatusCancelled:
+		return v1alpha1.CancelImmediate
+	case pipelinev1.PipelineRunSpecStatusCancelledRunFinally, pipelinev1.PipelineRunSpecStatusStoppedRunFinally:
+		return v1alpha1.CancelGraceful
+	}
+	return ""
+}
+
+// tasks are the TaskRuns, in the order of the pipeline.
+func tasks(w World) []execution.Task {
+	var all []execution.Task
+	for i := range w.TaskRuns {
+		tr := &w.TaskRuns[i]
+		t := execution.Task{Name: tr.Labels["tekton.dev/pipelineTask"], Index: taskIndex(w.Run, tr.Labels["tekton.dev/pipelineTask"])}
+		if c := tr.Status.GetCondition(apis.ConditionSucceeded); c != nil {
+			t.Failed, t.Reason, t.Message = c.IsFalse(), c.Reason, c.Message
+		}
+		for _, s := range tr.Status.Steps {
+			step := execution.Step{Name: s.Name, Created: s.ImageID != "", Reason: s.TerminationReason}
+			if s.Terminated != nil {
+				step.Terminated, step.ExitCode = true, s.Terminated.ExitCode
+				if step.Reason == "" || s.Terminated.Reason == "OOMKilled" {
+					step.Reason = s.Terminated.Reason
+				}
+			}
+			t.Steps = append(t.Steps, step)
+		}
+		all = append(all, t)
+	}
+	return all
+}
+
+func taskIndex(pr *pipelinev1.PipelineRun, name string) int32 {
+	if pr == nil || pr.Status.PipelineSpec == nil {
+		return -1
+	}
+	spec := pr.Status.PipelineSpec
+	for i := range spec.Tasks {
+		if spec.Tasks[i].Name == name {
+			return int32(i)
+		}
+	}
+	for i := range spec.Finally {
+		if spec.Finally[i].Name == name {
+			return int32(len(spec.Tasks) + i)
+		}
+	}
+	return -1
+}
+
+// codeStarted: a container of the workflow has shown an image id, which it does
+// when it is created, or something is missing that could have shown it.
+func codeStarted(w World) bool {
+	known := map[string]bool{}
+	for i := range w.TaskRuns {
+		tr := &w.TaskRuns[i]
+		known[tr.Name] = true
+		if anyImage(tr.Status.TaskRunStatusFields) {
+			return true
+		}
+	}
+	for i := range w.Pods {
+		for _, c := range w.Pods[i].Status.ContainerStatuses {
+			if c.ImageID != "" {
+				return true
+			}
+		}
+	}
+	if w.Run == nil {
+		return false
+	}
+	for _, child := range w.Run.Status.ChildReferences {
+		if child.Kind != "TaskRun" || !known[child.Name] {
+			return true
+		}
+	}
+	return false
+}
+
+func anyImage(st pipelinev1.TaskRunStatusFields) bool {
+	for _, s := range st.Steps {
+		if s.ImageID != "" {
+			return true
+		}
+	}
+	for _, s := range st.Sidecars {
+		if s.ImageID != "" {
+			return true
+		}
+	}
+	for i := range st.RetriesStatus {
+		if anyImage(st.RetriesStatus[i].TaskRunStatusFields) {
+			return true
+		}
+	}
+	return false
+}
+
+// holds are what a TaskRun's reason says the run waits for.
+var holds = map[string]v1alpha1.FailureReason{
+	"ExceededResourceQuota":      v1alpha1.FailureResourceExhausted,
+	"ExceededNodeResources":      v1alpha1.FailureResourceExhausted,
+	"PullImageFailed":            v1alpha1.FailureImagePullBackOff,
+	"CreateContainerConfigError": v1alpha1.FailureConfigurationError,
+}
+
+// hold says what an unfinished run waits for, if it waits.
+func hold(w World) *execution.Hold {
+	for i := range w.TaskRuns {
+		c := w.TaskRuns[i].Status.GetCondition(apis.ConditionSucceeded)
+		if c == nil || !c.IsUnknown() {
+			continue
+		}
+		if reason, ok := holds[c.Reason]; ok {
+			return &execution.Hold{Reason: reason, Message: c.Reason + ": " + c.Message}
+		}
+	}
+	for i := range w.Pods {
+		if h := podHold(&w.Pods[i]); h != nil {
+			return h
+		}
+	}
+	return nil
+}
+
+func podHold(pod *corev1.Pod) *execution.Hold {
+	for _, c := range append(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses...) {
+		if c.State.Waiting == nil {
+			continue
+		}
+		what := strings.TrimSpace(c.State.Waiting.Reason + ": " + c.State.Waiting.Message)
+		switch c.State.Waiting.Reason {
+		case "ImagePullBackOff", "ErrImagePull", "InvalidImageName":
+			return &execution.Hold{Reason: v1alpha1.FailureImagePullBackOff, Message: what}
+		case "CreateContainerConfigError", "CreateContainerError":
+			return &execution.Hold{Reason: v1alpha1.FailureConfigurationError, Message: what}
+		}
+	}
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
+			return &execution.Hold{Reason: v1alpha1.FailureResourceExhausted, Message: "Unschedulable: " + c.Message}
+		}
+	}
+	return nil
+}
+
+// alive names what may still act, and which of it nobody has asked to stop.
+func alive(w World) (all, unasked []string) {
+	for i := range w.TaskRuns {
+		tr := &w.TaskRuns[i]
+		if tr.IsDone() {
+			continue
+		}
+		all = append(all, "TaskRun "+tr.Name)
+		if tr.Spec.Status == "" {
+			unasked = append(unasked, "TaskRun "+tr.Name)
+		}
+	}
+	for i := range w.Pods {
+		if podAlive(&w.Pods[i]) {
+			all = append(all, "Pod "+w.Pods[i].Name)
+		}
+	}
+	for _, pod := range orphans(w.Pods, w.TaskRuns) {
+		unasked = append(unasked, "Pod "+pod.Name)
+	}
+	return all, unasked
+}
+
+func podAlive(pod *corev1.Pod) bool {
+	if pod.Labels["app.kubernetes.io/component"] == "affinity-assistant" { // holds a node's place and runs nothing of ours
+		return false
+	}
+	return pod.Status.Phase != corev1.PodSucceeded && pod.Status.Phase != corev1.PodFailed
+}
+
+// orphans are the live pods whose TaskRun is gone.
+func orphans(pods []corev1.Pod, taskRuns []pipelinev1.TaskRun) []*corev1.Pod {
+	known := map[string]bool{}
+	for i := range taskRuns {
+		known[taskRuns[i].Name] = true
+	}
+	var found []*corev1.Pod
+	for i := range pods {
+		if pod := &pods[i]; podAlive(pod) && pod.DeletionTimestamp == nil && !known[pod.Labels[labelTaskRun]] {
+			found = append(found, pod)
+		}
+	}
+	return found
+}
