@@ -112,6 +112,9 @@ type Holder struct {
 	WorkflowID string `json:"workflowId"`
 	// +optional
 	Version string `json:"version,omitempty"`
+	// CorrelationID of its audit trail.
+	// +optional
+	CorrelationID string `json:"correlationId,omitempty"`
 	// Engine and RunName find the run, also when the execution is gone.
 	Engine  string `json:"engine"`
 	RunName string `json:"runName"`
@@ -171,6 +174,9 @@ type Block struct {
 	// Failure is the class of the failure that caused it.
 	Failure FailureReason `json:"failure"`
 	Since   metav1.Time   `json:"since"`
+	// CorrelationID of that execution's audit trail; the clearing belongs to it.
+	// +optional
+	CorrelationID string `json:"correlationId,omitempty"`
 }
 
 // ClearedBlock tells of a block that was cleared.
@@ -180,6 +186,9 @@ type ClearedBlock struct {
 	Reason    string      `json:"reason"`
 	ClearedBy string      `json:"clearedBy"`
 	At        metav1.Time `json:"at"`
+	// CorrelationID of the audit trail of the execution that caused the block.
+	// +optional
+	CorrelationID string `json:"correlationId,omitempty"`
 	// Recorded is whether the audit trail has acknowledged it.
 	Recorded bool `json:"recorded"`
 }

@@ -98,3 +98,9 @@ func NameFor(ex *v1alpha1.WorkflowExecution) string {
 func RefFor(ex *v1alpha1.WorkflowExecution) Ref {
 	return Ref{Name: NameFor(ex), Execution: ex.UID}
 }
+
+// Witness is an Engine that can tell the last words of a run: the last lines of
+// its failed step and what the cluster said of its pod, the newest last.
+type Witness interface {
+	Evidence(ctx context.Context, ref Ref) []string
+}

@@ -40,7 +40,7 @@ func stopReasonOf(s Snapshot) v1alpha1.FailureReason {
 }
 
 func runStopping(s Snapshot) (Decision, bool) {
-	if !s.holds() || s.Run.stopped() {
+	if !s.Holds() || s.Run.stopped() {
 		return Decision{}, false
 	}
 	if s.orphaned() {
@@ -58,7 +58,7 @@ func (s Snapshot) orphaned() bool {
 }
 
 func runNeverSeen(s Snapshot) (Decision, bool) {
-	if !s.holds() || s.Run.State != RunAbsent || s.Execution.Status.PipelineRunRef != nil {
+	if !s.Holds() || s.Run.State != RunAbsent || s.Execution.Status.PipelineRunRef != nil {
 		return Decision{}, false
 	}
 	if r := s.Run.Refused; r != nil {
@@ -70,7 +70,7 @@ func runNeverSeen(s Snapshot) (Decision, bool) {
 }
 
 func release(s Snapshot) (Decision, bool) {
-	return Decision{Do: Release}, s.holds()
+	return Decision{Do: Release}, s.Holds()
 }
 
 func runDeleted(s Snapshot) (Decision, bool) {

@@ -25,9 +25,10 @@ type Snapshot struct {
 	Workflow  Workflow
 	Target    Target
 	Run       Run
-	// Evidence is the last lines of the failed step and the events of its pod,
-	// with secret values masked.
+	// Evidence is the last lines of the failed step and the events of its pod.
 	Evidence []string
+	// Secrets are the values that must appear nowhere.
+	Secrets []string
 }
 
 // Policy is what the installation allows, and its defaults.
@@ -73,8 +74,12 @@ type Target struct {
 	Key     string
 	Record  string
 	Problem *Problem
+	// Object is the record as it was read; nil when there is none yet.
+	Object *v1alpha1.RemediationTarget
 	// Status is that of the record; zero when there is none yet.
 	Status v1alpha1.RemediationTargetStatus
+	// Fresh: the record was read past every cache.
+	Fresh bool
 	// Ahead are the executions that have waited longer for this target, the
 	// longest first.
 	Ahead []Waiter
@@ -158,7 +163,7 @@ func stageOf(s Snapshot) (string, []rule) {
 	switch {
 	case s.ended():
 		return "ended", ended
-	case s.holds():
+	case s.Holds():
 		return "holding", holding
 	}
 	return "waiting", waiting
@@ -166,8 +171,8 @@ func stageOf(s Snapshot) (string, []rule) {
 
 func (s Snapshot) ended() bool { return Ended(s.Execution) }
 
-// holds says whether the record names this execution as the holder.
-func (s Snapshot) holds() bool {
+// Holds says whether the record names this execution as the holder.
+func (s Snapshot) Holds() bool {
 	h := s.Target.Status.Holder
 	return h != nil && h.UID == s.Execution.UID
 }

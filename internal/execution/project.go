@@ -15,7 +15,7 @@ func Project(s Snapshot, d Decision) v1alpha1.WorkflowExecutionStatus {
 	next := *s.Execution.Status.DeepCopy()
 	next.UserCodeStarted = next.UserCodeStarted || s.Run.CodeStarted
 	next.Waiting = s.waitingSince(d.Waiting)
-	if next.Workflow == nil && (s.holds() || next.PipelineRunRef != nil) {
+	if next.Workflow == nil && (s.Holds() || next.PipelineRunRef != nil) {
 		next.Workflow = s.Workflow.Resolved.DeepCopy()
 	}
 	if s.ended() {
@@ -38,6 +38,7 @@ func (s Snapshot) waitingSince(w *v1alpha1.Waiting) *v1alpha1.Waiting {
 		return nil
 	}
 	w = w.DeepCopy()
+	w.Message = s.mask(w.Message)
 	w.Since = metav1.NewTime(s.Now)
 	if before := s.Execution.Status.Waiting; before != nil && before.Reason == w.Reason {
 		w.Since = before.Since
@@ -52,7 +53,7 @@ func (s Snapshot) waitingSince(w *v1alpha1.Waiting) *v1alpha1.Waiting {
 func (s Snapshot) set(st *v1alpha1.WorkflowExecutionStatus, c metav1.Condition) {
 	c.ObservedGeneration = s.Execution.Generation
 	c.LastTransitionTime = metav1.NewTime(s.Now)
-	c.Message = cut(c.Message, 4096)
+	c.Message = cut(s.mask(c.Message), 4096)
 	meta.SetStatusCondition(&st.Conditions, c)
 }
 
@@ -63,7 +64,7 @@ func (s Snapshot) projectTarget(st *v1alpha1.WorkflowExecutionStatus, d Decision
 	if st.Target == nil {
 		st.Target = &v1alpha1.ResolvedTarget{Key: s.Target.Key, Record: s.Target.Record}
 	}
-	if s.holds() {
+	if s.Holds() {
 		since := s.Target.Status.Holder.Since
 		st.Target.LockedAt, st.Target.FencingToken = &since, s.Target.Status.FencingToken
 		s.set(st, metav1.Condition{
@@ -102,7 +103,7 @@ func (s Snapshot) projectRun(st *v1alpha1.WorkflowExecutionStatus) {
 func (s Snapshot) projectRunStatus(st *v1alpha1.WorkflowExecutionStatus) {
 	r := s.Run
 	now := &v1alpha1.RunStatus{
-		Status: metav1.ConditionUnknown, Reason: r.Reason, Message: cut(r.Message, maxEvidence),
+		Status: metav1.ConditionUnknown, Reason: r.Reason, Message: cut(s.mask(r.Message), maxEvidence),
 		CompletedTasks: r.CompletedTasks, TotalTasks: r.TotalTasks,
 	}
 	if r.State == RunFinished {
@@ -142,7 +143,7 @@ func (s Snapshot) projectEnding(st *v1alpha1.WorkflowExecutionStatus, e Ending) 
 	s.set(st, metav1.Condition{
 		Type: v1alpha1.ConditionSucceeded, Status: conditionOf(e.Phase == v1alpha1.PhaseCompleted), Reason: e.Reason, Message: e.Message,
 	})
-	if s.holds() {
+	if s.Holds() {
 		s.set(st, metav1.Condition{
 			Type: v1alpha1.ConditionTargetLocked, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonReleased,
 			Message: "the run has ended; the target is released as soon as everything it started has stopped",

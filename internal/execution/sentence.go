@@ -16,6 +16,7 @@ const maxEvidence = 1024
 // details tells a failure to people and to programs.
 func (s Snapshot) details(f Failure, at time.Time) *v1alpha1.FailureDetails {
 	started := s.codeStarted(f)
+	f.Message = s.mask(f.Message)
 	d := &v1alpha1.FailureDetails{
 		FailedTaskIndex:     f.TaskIndex,
 		FailedTaskName:      f.Task,
@@ -26,7 +27,7 @@ func (s Snapshot) details(f Failure, at time.Time) *v1alpha1.FailureDetails {
 		FailedAt:            metav1.NewTime(at),
 		WasExecutionFailure: started,
 		RetrySafe:           !started,
-		Evidence:            lastLines(s.Evidence, maxEvidence),
+		Evidence:            lastLines(s.maskAll(s.Evidence), maxEvidence),
 	}
 	if created := s.created(); !created.IsZero() {
 		d.ExecutionTimeBeforeFailure = &metav1.Duration{Duration: at.Sub(created)}

@@ -29,13 +29,15 @@ type Outcome struct {
 	Reason      v1alpha1.FailureReason
 	CodeStarted bool
 	At          time.Time
+	// CorrelationID of the execution's audit trail.
+	CorrelationID string
 }
 
 // OutcomeOf reads the outcome of an execution that has ended from its status.
 func OutcomeOf(ex *v1alpha1.WorkflowExecution) Outcome {
 	o := Outcome{
 		Execution: ex.UID, Name: ex.Namespace + "/" + ex.Name, WorkflowID: ex.Spec.WorkflowRef.WorkflowID,
-		Phase: ex.Status.Phase, CodeStarted: ex.Status.UserCodeStarted,
+		Phase: ex.Status.Phase, CodeStarted: ex.Status.UserCodeStarted, CorrelationID: ex.CorrelationID(),
 	}
 	if ex.Status.CompletionTime != nil {
 		o.At = ex.Status.CompletionTime.Time
@@ -85,7 +87,9 @@ func (r Rules) Release(st v1alpha1.RemediationTargetStatus, o Outcome) v1alpha1.
 }
 
 func block(o Outcome, reason v1alpha1.SkipReason) *v1alpha1.Block {
-	return &v1alpha1.Block{ID: o.Execution, Name: o.Name, Reason: reason, Failure: o.Reason, Since: metav1.NewTime(o.At)}
+	return &v1alpha1.Block{
+		ID: o.Execution, Name: o.Name, Reason: reason, Failure: o.Reason, Since: metav1.NewTime(o.At), CorrelationID: o.CorrelationID,
+	}
 }
 
 func after(at time.Time, d time.Duration) *metav1.Time {
@@ -113,10 +117,11 @@ func Clear(st v1alpha1.RemediationTargetStatus, c v1alpha1.ClearBlock, now time.
 	if i < 0 || next.Workflows[i].Block == nil || next.Workflows[i].Block.ID != c.BlockID {
 		return st, false
 	}
-	next.Workflows[i].Block, next.Workflows[i].NextAllowedTime = nil, nil
 	next.LastCleared = &v1alpha1.ClearedBlock{
 		Workflow: c.Workflow, BlockID: c.BlockID, Reason: c.Reason, ClearedBy: c.ClearedBy, At: metav1.NewTime(now),
+		CorrelationID: next.Workflows[i].Block.CorrelationID,
 	}
+	next.Workflows[i].Block, next.Workflows[i].NextAllowedTime = nil, nil
 	next.Message = describe(next)
 	return next, true
 }

@@ -1,0 +1,198 @@
+// Package controller is the shell around package execution: it observes the
+// cluster, lets Decide decide, acts and records.
+//
+//	observe ──► execution.Decide ──► act      one change outside the status, or
+//	                            └──► record   audit events, then one write of it
+//
+// It is the only writer of the status of executions and of targets.
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	datastorage "kubernaut.ai/kubernaut/api/datastorage/v1"
+	"kubernaut.ai/kubernaut/api/v1alpha1"
+	"kubernaut.ai/kubernaut/internal/engine"
+	"kubernaut.ai/kubernaut/internal/execution"
+	"kubernaut.ai/kubernaut/internal/target"
+)
+
+// Catalog is where workflows are looked up. *datastorage.Client is one.
+type Catalog interface {
+	WorkflowVersion(ctx context.Context, name, version string) (datastorage.Workflow, error)
+}
+
+// Audit is where events are sent. Record returns when the event is safe.
+// *datastorage.Client is one.
+type Audit interface {
+	Record(ctx context.Context, e datastorage.AuditEvent) (datastorage.Receipt, error)
+}
+
+// Reconciler moves executions, one step at a time.
+type Reconciler struct {
+	Client  client.Client // its reads may be stale
+	Reader  client.Reader // its reads go past every cache
+	Targets *target.Store
+	Engines map[string]engine.Engine // by the name a catalog entry gives
+	Kinds   meta.RESTMapper
+	Library *Library
+	Audit   Audit
+	Notify  Notifier
+	Policy  execution.Policy
+	// PullSecret is the credential that runs hand to the bundles resolver.
+	PullSecret string
+	Now        func() time.Time
+}
+
+// stale is how soon an execution is looked at again when a write met a newer
+// version: nothing has happened.
+const stale = 50 * time.Millisecond
+
+// Reconcile moves one execution one step. Everything it knows it reads in
+// observe; everything it chooses is in execution.Decide.
+func (r *Reconciler) Reconcile(ctx context.Context, ex *v1alpha1.WorkflowExecution) (ctrl.Result, error) {
+	s, err := r.observe(ctx, ex)
+	if err != nil {
+		return ctrl.Result{}, fmt.Errorf("observing: %w", err)
+	}
+	d := execution.Decide(s)
+	if d.Ending != nil && !s.Target.Fresh { // an ending is never decided on a record that may be out of date
+		if err := r.observeRecord(ctx, &s, engine.Fresh); err != nil {
+			return ctrl.Result{}, fmt.Errorf("observing: %w", err)
+		}
+		d = execution.Decide(s)
+	}
+	if d.Do != execution.Nothing {
+		again, err := r.act(ctx, &s, d)
+		if err != nil || !again {
+			return result(ctx, s, d, err)
+		}
+		d = execution.Decide(s)
+	}
+	err = r.record(ctx, s, &d)
+	return result(ctx, s, d, err)
+}
+
+// result logs what was decided and says when to look again.
+func result(ctx context.Context, s execution.Snapshot, d execution.Decision, err error) (ctrl.Result, error) {
+	log := ctrl.LoggerFrom(ctx).WithValues("rule", d.Rule, "target", s.Execution.Spec.TargetResource)
+	switch {
+	case apierrors.IsConflict(err):
+		log.V(1).Info("Somebody wrote first", "conflict", err.Error())
+		return ctrl.Result{RequeueAfter: stale}, nil
+	case err != nil:
+		return ctrl.Result{}, fmt.Errorf("rule %s: %w", d.Rule, err)
+	case d.Do != execution.Nothing:
+		log.Info("Execution moves on", "do", d.Do)
+	case d.Ending != nil:
+		log.Info("Execution has ended", "phase", d.Ending.Phase, "reason", d.Ending.Reason)
+	default:
+		log.V(1).Info("Execution waits", "recheck", d.Recheck)
+	}
+	return ctrl.Result{RequeueAfter: d.Recheck}, nil
+}
+
+// act changes the one thing that was decided. It returns true when the answer is
+// a new fact, noted in s, on which to decide again.
+func (r *Reconciler) act(ctx context.Context, s *execution.Snapshot, d execution.Decision) (again bool, err error) {
+	ex := s.Execution
+	switch d.Do {
+	case execution.AddFinalizer, execution.RemoveFinalizer:
+		return false, r.setFinalizer(ctx, ex, d.Do == execution.AddFinalizer)
+	case execution.Take:
+		return false, r.Targets.Take(ctx, s.Target.Key, s.Target.Object, r.holder(s))
+	case execution.Release:
+		return false, r.Targets.Release(ctx, s.Target.Object, target.OutcomeOf(ex))
+	}
+	e, err := r.engineOf(s)
+	if err != nil {
+		return false, err
+	}
+	switch d.Do {
+	case execution.Start:
+		err = e.Start(ctx, r.spec(s))
+	case execution.Occupy:
+		err = e.Occupy(ctx, r.spec(s))
+	case execution.Cancel:
+		err = e.Cancel(ctx, engine.RefFor(ex), d.Stop)
+	case execution.LetRunGo:
+		err = e.LetGo(ctx, engine.RefFor(ex))
+	default:
+		err = errors.New("unknown action " + string(d.Do))
+	}
+	if refused, ok := errors.AsType[*engine.Refused](err); ok {
+		s.Run.Refused = &refused.Refusal
+		return true, nil
+	}
+	return false, err
+}
+
+func (r *Reconciler) setFinalizer(ctx context.Context, ex *v1alpha1.WorkflowExecution, on bool) error {
+	next := ex.DeepCopy()
+	change := controllerutil.RemoveFinalizer
+	if on {
+		change = controllerutil.AddFinalizer
+	}
+	if !change(next, v1alpha1.ExecutionFinalizer) {
+		return nil
+	}
+	guard := client.MergeFromWithOptions(ex, client.MergeFromWithOptimisticLock{})
+	return client.IgnoreNotFound(r.Client.Patch(ctx, next, guard))
+}
+
+func (r *Reconciler) holder(s *execution.Snapshot) v1alpha1.Holder {
+	ex := s.Execution
+	return v1alpha1.Holder{
+		UID: ex.UID, Namespace: ex.Namespace, Name: ex.Name,
+		WorkflowID: ex.Spec.WorkflowRef.WorkflowID, Version: ex.Spec.WorkflowRef.Version,
+		CorrelationID: ex.CorrelationID(),
+		Engine:        s.Workflow.Resolved.Engine, RunName: engine.NameFor(ex),
+		Since: metav1.NewMicroTime(s.Now),
+	}
+}
+
+// engineOf is the engine that carries out the run: as the record of the target
+// says, else as the workflow says.
+func (r *Reconciler) engineOf(s *execution.Snapshot) (engine.Engine, error) {
+	name := ""
+	switch h := s.Target.Status.Holder; {
+	case h != nil && h.UID == s.Execution.UID:
+		name = h.Engine
+	case s.Execution.Status.Workflow != nil:
+		name = s.Execution.Status.Workflow.Engine
+	}
+	e, ok := r.Engines[name]
+	if !ok {
+		return nil, fmt.Errorf("engine %q is not available in this cluster", name)
+	}
+	return e, nil
+}
+
+// spec is what an engine needs to know. Occupying a name needs no workflow.
+func (r *Reconciler) spec(s *execution.Snapshot) engine.Spec {
+	ex := s.Execution
+	spec := engine.Spec{
+		Ref:           engine.RefFor(ex),
+		ExecutionName: ex.Namespace + "/" + ex.Name,
+		WorkflowID:    ex.Spec.WorkflowRef.WorkflowID, Version: ex.Spec.WorkflowRef.Version,
+		Target: s.Target.Key, Record: s.Target.Record,
+		CorrelationID: ex.CorrelationID(), FencingToken: s.Target.Status.FencingToken,
+		PullSecret: r.PullSecret, Parameters: ex.Spec.Parameters,
+		Secrets: ex.Spec.SecretRefs, ConfigMaps: ex.Spec.ConfigMapRefs,
+		Timeout: execution.Timeout(ex, r.Policy),
+	}
+	if w := s.Workflow.Resolved; w != nil {
+		spec.Image, spec.ServiceAccount = w.Image, w.ServiceAccountName
+	}
+	return spec
+}

@@ -1,0 +1,177 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	datastorage "kubernaut.ai/kubernaut/api/datastorage/v1"
+	"kubernaut.ai/kubernaut/api/v1alpha1"
+	"kubernaut.ai/kubernaut/internal/engine"
+	"kubernaut.ai/kubernaut/internal/execution"
+	"kubernaut.ai/kubernaut/internal/target"
+)
+
+// Keeper looks after the records of targets: it clears blocks, frees targets
+// whose holder has vanished, and removes records that say nothing any more.
+type Keeper struct {
+	Client  client.Client
+	Reader  client.Reader // its reads go past every cache
+	Targets *target.Store
+	Engines map[string]engine.Engine
+	Audit   Audit
+	Now     func() time.Time
+	// Keep is how long a record that says nothing is kept.
+	Keep time.Duration
+}
+
+// keeperRecheck is how soon a record that is not at rest is looked at again.
+const keeperRecheck = 10 * time.Second
+
+// Reconcile does the first thing that a record asks for.
+func (k *Keeper) Reconcile(ctx context.Context, rt *v1alpha1.RemediationTarget) (ctrl.Result, error) {
+	for _, duty := range []func(context.Context, *v1alpha1.RemediationTarget) (done bool, err error){
+		k.recordClearing, k.clear, k.recover, k.remove,
+	} {
+		done, err := duty(ctx, rt)
+		switch {
+		case apierrors.IsConflict(err):
+			return ctrl.Result{RequeueAfter: stale}, nil
+		case err != nil:
+			return ctrl.Result{}, err
+		case done:
+			return ctrl.Result{RequeueAfter: keeperRecheck}, nil
+		}
+	}
+	return ctrl.Result{}, nil
+}
+
+// clear lets a blocked workflow through, when somebody asks and the block stands.
+func (k *Keeper) clear(ctx context.Context, rt *v1alpha1.RemediationTarget) (bool, error) {
+	if rt.Spec.ClearBlock == nil {
+		return false, nil
+	}
+	next, cleared := target.Clear(rt.Status, *rt.Spec.ClearBlock, k.Now())
+	if !cleared {
+		return false, nil
+	}
+	ctrl.LoggerFrom(ctx).Info("Block is cleared", "target", rt.Spec.Target, "workflow", rt.Spec.ClearBlock.Workflow, "by", rt.Spec.ClearBlock.ClearedBy)
+	return true, k.Targets.Write(ctx, rt, next)
+}
+
+// recordClearing sends the event of the last clearing until it is acknowledged;
+// only then may another be applied.
+func (k *Keeper) recordClearing(ctx context.Context, rt *v1alpha1.RemediationTarget) (bool, error) {
+	c := rt.Status.LastCleared
+	if c == nil || c.Recorded {
+		return false, nil
+	}
+	e, err := execution.Clearing(rt.Name, rt.Spec.Target, *c)
+	if err != nil {
+		return false, err
+	}
+	sending, cancel := context.WithTimeout(ctx, auditPatience)
+	defer cancel()
+	if _, err := k.Audit.Record(sending, e); err != nil && !errors.Is(err, datastorage.ErrConflict) {
+		ctrl.LoggerFrom(ctx).Info("Clearing is not yet in the audit trail", "target", rt.Spec.Target, "because", firstLine(err))
+		return true, nil
+	}
+	next := *rt.Status.DeepCopy()
+	next.LastCleared.Recorded = true
+	return true, k.Targets.Write(ctx, rt, next)
+}
+
+// recover frees a target whose holder has vanished: its run is stopped, its
+// outcome is noted where it can be known, and a block is set where it cannot.
+func (k *Keeper) recover(ctx context.Context, rt *v1alpha1.RemediationTarget) (bool, error) {
+	h := rt.Status.Holder
+	if h == nil {
+		return false, nil
+	}
+	there, err := k.exists(ctx, *h)
+	if err != nil || there {
+		return false, err
+	}
+	e, ok := k.Engines[h.Engine]
+	if !ok {
+		return false, fmt.Errorf("the holder of %s has vanished and its engine %q is not available", rt.Spec.Target, h.Engine)
+	}
+	ref := engine.Ref{Name: h.RunName, Execution: h.UID}
+	run, err := e.Observe(ctx, ref, engine.Fresh)
+	if err != nil {
+		return false, err
+	}
+	d := execution.Abandoned(run)
+	switch d.Do {
+	case execution.Cancel:
+		return true, e.Cancel(ctx, ref, d.Stop)
+	case execution.Occupy:
+		return true, e.Occupy(ctx, engine.Spec{Ref: ref, ExecutionName: h.Namespace + "/" + h.Name, WorkflowID: h.WorkflowID,
+			Version: h.Version, Target: rt.Spec.Target, Record: rt.Name, CorrelationID: h.CorrelationID, FencingToken: rt.Status.FencingToken})
+	case execution.Release:
+		ctrl.LoggerFrom(ctx).Info("Target is freed, its holder has vanished", "target", rt.Spec.Target, "holder", h.Namespace+"/"+h.Name, "outcome", d.Ending.Reason)
+		return true, k.Targets.Release(ctx, rt, outcomeOf(*h, d.Ending, k.Now()))
+	}
+	return true, nil
+}
+
+func outcomeOf(h v1alpha1.Holder, e *execution.Ending, now time.Time) target.Outcome {
+	o := target.Outcome{
+		Execution: h.UID, Name: h.Namespace + "/" + h.Name, WorkflowID: h.WorkflowID, CorrelationID: h.CorrelationID,
+		Phase: e.Phase, At: e.At,
+	}
+	if o.At.IsZero() {
+		o.At = now
+	}
+	if e.Failure != nil {
+		o.Reason, o.CodeStarted = e.Failure.Reason, e.Failure.WasExecutionFailure
+	}
+	return o
+}
+
+// exists says whether the holder is still there, read past every cache.
+func (k *Keeper) exists(ctx context.Context, h v1alpha1.Holder) (bool, error) {
+	var ex v1alpha1.WorkflowExecution
+	err := k.Reader.Get(ctx, types.NamespacedName{Namespace: h.Namespace, Name: h.Name}, &ex)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil && ex.UID == h.UID, err
+}
+
+// remove deletes a record that says nothing any more. One that somebody deletes
+// goes as soon as it says nothing.
+func (k *Keeper) remove(ctx context.Context, rt *v1alpha1.RemediationTarget) (bool, error) {
+	keep := k.Keep
+	if rt.DeletionTimestamp != nil {
+		keep = 0
+	}
+	if !target.Silent(rt, k.Now(), keep) {
+		return false, nil
+	}
+	if rt.DeletionTimestamp == nil {
+		guard := client.Preconditions{UID: &rt.UID, ResourceVersion: &rt.ResourceVersion}
+		return true, client.IgnoreNotFound(k.Client.Delete(ctx, rt, guard))
+	}
+	next := rt.DeepCopy()
+	if !controllerutil.RemoveFinalizer(next, v1alpha1.TargetFinalizer) {
+		return false, nil
+	}
+	guard := client.MergeFromWithOptions(rt, client.MergeFromWithOptimisticLock{})
+	return true, client.IgnoreNotFound(k.Client.Patch(ctx, next, guard))
+}
+
+// executionOf reads the annotation that names the execution of a run or of a part
+// of one.
+func executionOf(obj client.Object) (types.NamespacedName, bool) {
+	namespace, name, ok := strings.Cut(obj.GetAnnotations()[v1alpha1.AnnotationExecution], "/")
+	return types.NamespacedName{Namespace: namespace, Name: name}, ok
+}
