@@ -1,0 +1,86 @@
+package controller
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	datastorage "kubernaut.ai/kubernaut/api/datastorage/v1"
+	"kubernaut.ai/kubernaut/api/v1alpha1"
+)
+
+// leaseName is what replicas agree on who works by.
+const leaseName = "kubernaut-controller"
+
+// NewManager returns the manager of a cluster, with probes. The API server limits
+// how much it is asked (priority and fairness); the client adds no limit.
+func NewManager(cluster *rest.Config, cfg Config) (ctrl.Manager, error) {
+	cluster = rest.CopyConfig(cluster)
+	cluster.QPS = -1
+	mgr, err := ctrl.NewManager(cluster, ctrl.Options{
+		Scheme:                        Scheme(),
+		Cache:                         CacheOptions(),
+		Client:                        client.Options{},
+		Metrics:                       metricsserver.Options{BindAddress: cfg.MetricsAddress},
+		HealthProbeBindAddress:        cfg.ProbeAddress,
+		LeaderElection:                cfg.LeaderElection,
+		LeaderElectionID:              leaseName,
+		LeaderElectionNamespace:       v1alpha1.SystemNamespace,
+		LeaderElectionReleaseOnCancel: true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the cluster: %w", err)
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return nil, err
+	}
+	return mgr, mgr.AddReadyzCheck("caches", func(req *http.Request) error {
+		if !mgr.GetCache().WaitForCacheSync(req.Context()) {
+			return fmt.Errorf("the caches are not filled yet")
+		}
+		return nil
+	})
+}
+
+// DataStorage returns a client of Data Storage. What fails is sent again by the
+// next reconcile, so the client itself tries only twice.
+func DataStorage(cfg DataStorageConfig) (*datastorage.Client, error) {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	if cfg.CAFile != "" {
+		raw, err := os.ReadFile(cfg.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("dataStorage.caFile: %w", err)
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(raw) {
+			return nil, fmt.Errorf("dataStorage.caFile: %s holds no certificate", cfg.CAFile)
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	c, err := datastorage.New(cfg.URL, &http.Client{Transport: transport}, tokenFrom(cfg.TokenFile))
+	if err != nil {
+		return nil, err
+	}
+	c.Attempts = 2
+	return c, nil
+}
+
+func tokenFrom(path string) datastorage.TokenSource {
+	if path == "" {
+		return nil
+	}
+	return func(context.Context) (string, error) {
+		raw, err := os.ReadFile(path)
+		return strings.TrimSpace(string(raw)), err
+	}
+}
