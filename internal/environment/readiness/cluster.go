@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	watchtools "k8s.io/client-go/tools/watch"
+	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 )
 
@@ -105,6 +107,7 @@ func follow(ctx context.Context, r dynamic.ResourceInterface, selected metav1.Li
 		o.LabelSelector, o.FieldSelector = selected.LabelSelector, selected.FieldSelector
 		return r.Watch(ctx, o)
 	}}
+	ctx = klog.NewContext(ctx, logr.Discard()) // it logs that it was cancelled
 	w, err := watchtools.NewRetryWatcherWithContext(ctx, f.from, source)
 	if err != nil {
 		return err
