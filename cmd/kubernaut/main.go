@@ -11,10 +11,12 @@ import (
 	"time"
 
 	"kubernaut.ai/kubernaut/internal/cli"
+	"kubernaut.ai/kubernaut/internal/cluster/local"
 	"kubernaut.ai/kubernaut/internal/terminal"
 )
 
 func main() {
+	local.Init() // when this process is the init of a local node, it does not return
 	os.Exit(int(run(os.Args[1:])))
 }
 

@@ -38,13 +38,14 @@ var pillars = map[string][]string{
 	"internal/connect":     {"internal/cluster/forward", "internal/image"},
 	"internal/controller":  {"internal/audit", "internal/engine", "internal/execution", "internal/target"},
 	"internal/datastorage": {"internal/audit"},
-	"internal/demo":        {"internal/build", "internal/cluster", "internal/connect", "internal/environment", "internal/follow", "internal/image", "internal/workflow"},
+	"internal/demo":        {"internal/build", "internal/cluster", "internal/connect", "internal/environment", "internal/follow", "internal/image", "internal/trail", "internal/workflow"},
 	"internal/engine":      {"internal/execution"},
 	"internal/environment": {"internal/build", "internal/cluster", "internal/datastorage/postgres", "internal/image"},
 	"internal/execution":   {"internal/audit"},
 	"internal/follow":      {"internal/connect", "internal/execution"},
 	"internal/image":       {"internal/build"},
 	"internal/target":      {"internal/execution"},
+	"internal/trail":       {"internal/connect"},
 	"internal/workflow":    {"internal/connect", "internal/image"},
 }
 
@@ -99,8 +100,8 @@ func refused(pkg, path string) string {
 		return "a pure package sees only the API and what test/imports names"
 	}
 	switch {
-	case strings.HasPrefix(own, "cmd/"):
-		return "nobody imports a command"
+	case strings.HasPrefix(own, "cmd/") && !strings.HasPrefix(own, pkg+"/"):
+		return "nobody imports a command but itself"
 	case strings.HasPrefix(own, "test/") && !strings.HasPrefix(pkg, "test/"):
 		return "test code stays in tests"
 	case strings.HasPrefix(pkg, "api/") && !strings.HasPrefix(own, "api/"):

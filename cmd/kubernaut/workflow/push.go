@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kubernaut.ai/kubernaut/internal/cli"
-	"kubernaut.ai/kubernaut/internal/remedy"
+	"kubernaut.ai/kubernaut/internal/workflow"
 	"kubernaut.ai/kubernaut/workflows"
 )
 
@@ -46,7 +46,7 @@ func push(ctx context.Context, o *pushOptions, folder string) error {
 	if err != nil {
 		return err
 	}
-	r, err := remedy.Read(source)
+	r, err := workflow.Read(source)
 	if err != nil {
 		return fmt.Errorf("workflow %s: %w", folder, err)
 	}
@@ -58,7 +58,7 @@ func push(ctx context.Context, o *pushOptions, folder string) error {
 	if err != nil {
 		return err
 	}
-	done, err := remedy.Publish(ctx, c, r, func(note string) { o.IO.Say("%s", o.IO.ErrPaint.Faint(note)) })
+	done, err := workflow.Publish(ctx, c, r, func(note string) { o.IO.Say("%s", o.IO.ErrPaint.Faint(note)) })
 	if err != nil {
 		return cli.WhenInterrupted(ctx, fmt.Errorf("workflow %s: %w", r.Definition.Name, err),
 			"What was sent is kept and harmless; push again to finish: kubernaut workflow push "+folder)
@@ -66,7 +66,7 @@ func push(ctx context.Context, o *pushOptions, folder string) error {
 	return o.done(done)
 }
 
-func (o *pushOptions) done(p remedy.Published) error {
+func (o *pushOptions) done(p workflow.Published) error {
 	w := p.Workflow
 	if o.output == cli.JSON || o.output == cli.YAML {
 		return o.output.Encode(o.IO.Out, w)
@@ -90,7 +90,7 @@ func open(folder string) (fs.FS, error) {
 	case err == nil && info.IsDir():
 		return os.DirFS(folder), nil
 	case err == nil:
-		return nil, fmt.Errorf("%s is a file; a workflow is a folder with %s and %s", folder, remedy.DefinitionFile, remedy.PipelineFile)
+		return nil, fmt.Errorf("%s is a file; a workflow is a folder with %s and %s", folder, workflow.DefinitionFile, workflow.PipelineFile)
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("opening the workflow: %w", err)
 	}

@@ -1,8 +1,8 @@
-// Package remedy reads, checks and publishes workflows. One is a folder of two
+// Package workflow reads, checks and publishes workflows. One is a folder of two
 // files: workflow.yaml says what it is, pipeline.yaml is the Tekton Pipeline.
 //
-//	folder ──► Remedy (checked) ──► bundle in the registry ──► entry in the catalog
-package remedy
+//	folder ──► Workflow (checked) ──► bundle in the registry ──► entry in the catalog
+package workflow
 
 import (
 	"errors"
@@ -46,8 +46,8 @@ type Definition struct {
 	ConfigMaps     []string `json:"configMaps,omitempty"`
 }
 
-// Remedy is a workflow that was read and checked.
-type Remedy struct {
+// Workflow is a workflow that was read and checked.
+type Workflow struct {
 	Definition Definition
 	Pipeline   *tekton.Pipeline
 
@@ -56,7 +56,7 @@ type Remedy struct {
 
 // Read reads and checks the workflow in the root of folder. The error tells
 // everything that is wrong with it, not just the first thing.
-func Read(folder fs.FS) (*Remedy, error) {
+func Read(folder fs.FS) (*Workflow, error) {
 	content, err := fs.ReadFile(folder, DefinitionFile)
 	if err != nil {
 		return nil, missing(err, DefinitionFile)
@@ -65,17 +65,17 @@ func Read(folder fs.FS) (*Remedy, error) {
 	if err != nil {
 		return nil, missing(err, PipelineFile)
 	}
-	r := &Remedy{content: content, Pipeline: &tekton.Pipeline{}}
-	if err := yaml.UnmarshalStrict(content, &r.Definition); err != nil {
+	w := &Workflow{content: content, Pipeline: &tekton.Pipeline{}}
+	if err := yaml.UnmarshalStrict(content, &w.Definition); err != nil {
 		return nil, fmt.Errorf("%s: %w", DefinitionFile, err)
 	}
-	if err := yaml.UnmarshalStrict(pipeline, r.Pipeline); err != nil {
+	if err := yaml.UnmarshalStrict(pipeline, w.Pipeline); err != nil {
 		return nil, fmt.Errorf("%s: %w", PipelineFile, err)
 	}
-	if err := errors.Join(r.Definition.check(), checkPipeline(r.Pipeline), r.checkParameters()); err != nil {
+	if err := errors.Join(w.Definition.check(), checkPipeline(w.Pipeline), w.checkParameters()); err != nil {
 		return nil, err
 	}
-	return r, nil
+	return w, nil
 }
 
 func missing(err error, file string) error {

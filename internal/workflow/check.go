@@ -1,4 +1,4 @@
-package remedy
+package workflow
 
 import (
 	"context"
@@ -108,23 +108,23 @@ func dropsAll(c *corev1.Capabilities) bool {
 
 // checkParameters compares what workflow.yaml declares with what the Pipeline
 // takes: what is given must arrive, and what is taken must be given.
-func (r *Remedy) checkParameters() error {
+func (w *Workflow) checkParameters() error {
 	declared := map[string]bool{v1alpha1.TargetParameter: true}
 	var errs []error
-	for _, p := range r.Definition.Parameters {
+	for _, p := range w.Definition.Parameters {
 		if declared[p.Name] {
 			errs = append(errs, fmt.Errorf("%s: parameter %s is declared twice, or by Kubernaut itself", DefinitionFile, p.Name))
 		}
 		declared[p.Name] = true
 	}
 	taken := map[string]bool{}
-	for _, p := range r.Pipeline.Spec.Params {
+	for _, p := range w.Pipeline.Spec.Params {
 		taken[p.Name] = true
 		if !declared[p.Name] {
 			errs = append(errs, fmt.Errorf("%s: parameter %s is not declared in %s", PipelineFile, p.Name, DefinitionFile))
 		}
 	}
-	for _, p := range r.Definition.Parameters {
+	for _, p := range w.Definition.Parameters {
 		if !taken[p.Name] {
 			errs = append(errs, fmt.Errorf("%s: parameter %s is not taken by the Pipeline", DefinitionFile, p.Name))
 		}

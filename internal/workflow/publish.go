@@ -1,4 +1,4 @@
-package remedy
+package workflow
 
 import (
 	"context"
@@ -24,23 +24,23 @@ type Published struct {
 // Publish makes the bundle of r, sends it to the cluster's registry and
 // registers it in the catalog. say is told what is being done. It may be called
 // again: what is there already is left as it is.
-func Publish(ctx context.Context, c *connect.Cluster, r *Remedy, say func(string)) (Published, error) {
+func Publish(ctx context.Context, c *connect.Cluster, w *Workflow, say func(string)) (Published, error) {
 	registry, err := c.Registry(ctx)
 	if err != nil {
 		return Published{}, err
 	}
 	say("pinning the images of its steps")
-	pinned, err := r.pinned(ctx, registry)
+	pinned, err := w.pinned(ctx, registry)
 	if err != nil {
 		return Published{}, err
 	}
 	bundle, err := image.Bundle(pinned)
 	if err != nil {
-		return Published{}, fmt.Errorf("bundling workflow %s: %w", r.Definition.Name, err)
+		return Published{}, fmt.Errorf("bundling workflow %s: %w", w.Definition.Name, err)
 	}
-	repository := connect.Registry + "/workflows/" + r.Definition.Name
-	say("pushing " + repository + ":" + r.Definition.Version)
-	digest, err := image.Push(ctx, repository+":"+r.Definition.Version, bundle, registry)
+	repository := connect.Registry + "/workflows/" + w.Definition.Name
+	say("pushing " + repository + ":" + w.Definition.Version)
+	digest, err := image.Push(ctx, repository+":"+w.Definition.Version, bundle, registry)
 	if err != nil {
 		return Published{}, err
 	}
@@ -49,7 +49,7 @@ func Publish(ctx context.Context, c *connect.Cluster, r *Remedy, say func(string
 	if err != nil {
 		return Published{}, err
 	}
-	entry, created, err := catalog.CreateWorkflow(ctx, r.entry(repository+":"+r.Definition.Version, digest.String()))
+	entry, created, err := catalog.CreateWorkflow(ctx, w.entry(repository+":"+w.Definition.Version, digest.String()))
 	if err != nil {
 		return Published{}, connect.ExplainDataStorage(err)
 	}
@@ -58,8 +58,8 @@ func Publish(ctx context.Context, c *connect.Cluster, r *Remedy, say func(string
 
 // pinned is the Pipeline as YAML, in which images of the cluster's registry are
 // named by their digests: the bundle means the same for ever.
-func (r *Remedy) pinned(ctx context.Context, registry image.Options) ([]byte, error) {
-	p := r.Pipeline.DeepCopy()
+func (w *Workflow) pinned(ctx context.Context, registry image.Options) ([]byte, error) {
+	p := w.Pipeline.DeepCopy()
 	digests := map[string]string{}
 	for _, tasks := range [][]tekton.PipelineTask{p.Spec.Tasks, p.Spec.Finally} {
 		for _, task := range tasks {
@@ -83,13 +83,13 @@ func (r *Remedy) pinned(ctx context.Context, registry image.Options) ([]byte, er
 }
 
 // entry is what the catalog is told.
-func (r *Remedy) entry(reference, digest string) datastorage.WorkflowSpec {
-	sum := sha256.Sum256(r.content)
-	d := r.Definition
+func (w *Workflow) entry(reference, digest string) datastorage.WorkflowSpec {
+	sum := sha256.Sum256(w.content)
+	d := w.Definition
 	return datastorage.WorkflowSpec{
 		WorkflowName: d.Name, Version: d.Version, Name: d.Title, Description: d.Description,
 		Owner: d.Owner, Risk: datastorage.WorkflowSpecRisk(d.Risk),
-		Content: string(r.content), ContentHash: hex.EncodeToString(sum[:]),
+		Content: string(w.content), ContentHash: hex.EncodeToString(sum[:]),
 		Labels: d.Labels, CustomLabels: d.CustomLabels, Parameters: d.Parameters,
 		ExecutionEngine: "tekton", ContainerImage: reference, ContainerDigest: digest,
 		ServiceAccountName: d.ServiceAccount, Secrets: d.Secrets, ConfigMaps: d.ConfigMaps,
