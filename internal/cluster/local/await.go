@@ -23,7 +23,7 @@ func (c *Cluster) await(ctx context.Context, rec record, say func(string)) error
 	defer cancel()
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
-	loaded, said := false, ""
+	loaded, narrator := false, narrator{say: say, began: time.Now()}
 	for {
 		told, err := c.report(rec)
 		if err != nil {
@@ -41,10 +41,7 @@ func (c *Cluster) await(ctx context.Context, rec record, say func(string)) error
 		if told.Ready && loaded && c.answers(ctx) == nil {
 			return nil
 		}
-		if note := told.note(); note != said {
-			say(note)
-			said = note
-		}
+		narrator.tell(told.note(), time.Now())
 		select {
 		case <-ctx.Done():
 			return c.unfinished(ctx, told)
@@ -62,9 +59,9 @@ func (c *Cluster) hopeless(rec record, told report) error {
 		return fmt.Errorf("the node's first process has ended%s", c.tail("init"))
 	}
 	for _, component := range told.Components {
-		if !component.Ready && component.Restarts >= endings {
+		if !component.Ready && component.Failures >= endings {
 			return fmt.Errorf("%s ended %d times before it was ready, last with: %s%s",
-				component.Name, component.Restarts, component.Problem, c.tail(component.Name))
+				component.Name, component.Failures, component.Problem, c.tail(component.Name))
 		}
 	}
 	return nil
@@ -79,6 +76,21 @@ func (c *Cluster) unfinished(ctx context.Context, told report) error {
 		}
 	}
 	return fmt.Errorf("%w: the node: %s%s", err, told.Node, c.tail(kubelet))
+}
+
+// narrator passes on what is waited for, when it changes and once a second.
+type narrator struct {
+	say         func(string)
+	began, said time.Time
+	note        string
+}
+
+func (n *narrator) tell(note string, now time.Time) {
+	if note == n.note && now.Sub(n.said) < time.Second {
+		return
+	}
+	n.note, n.said = note, now
+	n.say(fmt.Sprintf("%s (%.0fs)", note, now.Sub(n.began).Seconds()))
 }
 
 // note says what the node waits for.

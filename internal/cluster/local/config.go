@@ -104,12 +104,15 @@ func (n node) etc() map[string]string {
 	}
 	id := sha256.Sum256([]byte(n.Dir))
 	return map[string]string{
-		"hosts":                      hosts,
-		"hostname":                   n.hostname() + "\n",
-		"machine-id":                 fmt.Sprintf("%x\n", id[:16]),
-		"resolv.conf":                "# there is no name server outside of the cluster\n",
-		"nsswitch.conf":              "passwd: files\ngroup: files\nhosts: files dns\n",
-		"passwd":                     "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+		"hosts":         hosts,
+		"hostname":      n.hostname() + "\n",
+		"machine-id":    fmt.Sprintf("%x\n", id[:16]),
+		"resolv.conf":   "# there is no name server outside of the cluster\n",
+		"nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+		"passwd":        "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+		// kube-proxy reads its rules back by these names; without them it takes
+		// its own for strangers' after a restart, and removes them.
+		"protocols":                  "icmp 1 ICMP\ntcp 6 TCP\nudp 17 UDP\nipv6-icmp 58 IPv6-ICMP\nsctp 132 SCTP\n",
 		"group":                      "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n",
 		"cni/net.d/10-pods.conflist": string(network),
 	}

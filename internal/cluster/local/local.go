@@ -60,6 +60,14 @@ func (c *Cluster) Up(ctx context.Context, say func(note string)) error {
 		return err
 	}
 	defer release()
+	if err := c.up(ctx, say); err != nil {
+		return fmt.Errorf("starting cluster %s: %w", c.node.Name, err)
+	}
+	return nil
+}
+
+// up starts the node unless it runs, and waits for it. The caller holds the lock.
+func (c *Cluster) up(ctx context.Context, say func(note string)) error {
 	rec, running, err := c.running()
 	if err != nil {
 		return err
@@ -67,15 +75,26 @@ func (c *Cluster) Up(ctx context.Context, say func(note string)) error {
 	if running && c.answers(ctx) == nil {
 		return nil
 	}
-	if !running {
-		if rec, err = c.start(ctx, rec, say); err != nil {
-			return fmt.Errorf("starting cluster %s: %w", c.node.Name, err)
+	if running {
+		told, err := c.report(rec)
+		if err != nil {
+			return err
+		}
+		if problem := c.hopeless(rec, told); problem != nil {
+			say(fmt.Sprintf("starting the node anew: %v", problem))
+			running = false
 		}
 	}
-	if err := c.await(ctx, rec, say); err != nil {
-		return fmt.Errorf("starting cluster %s: %w", c.node.Name, err)
+	if !running {
+		if rec, err = c.start(ctx, rec, say); err != nil {
+			return err
+		}
 	}
-	return nil
+	err = c.await(ctx, rec, say)
+	if err == nil || ctx.Err() != nil { // who was interrupted goes on with the next Up, or ends it with Down
+		return err
+	}
+	return errors.Join(err, c.sweep(context.WithoutCancel(ctx), rec))
 }
 
 // Down ends the node and removes what it was, but for containerd's store in the
@@ -111,7 +130,9 @@ func (c *Cluster) Status(ctx context.Context) (cluster.Status, error) {
 	if err != nil {
 		return status, err
 	}
-	status.Components = told.Components
+	for _, component := range told.Components {
+		status.Components = append(status.Components, component.Component)
+	}
 	if c.answers(ctx) == nil {
 		status.State = cluster.Ready
 	}

@@ -174,6 +174,10 @@ func (n node) fillFiles(root string) error {
 			return err
 		}
 	}
+	// Relative: seen from the machine it must not lead to the machine's own.
+	if err := os.Symlink("../run", filepath.Join(root, "var/run")); err != nil && !os.IsExist(err) {
+		return err
+	}
 	return bind(n.Content, filepath.Join(root, "var/lib/containerd"), true)
 }
 

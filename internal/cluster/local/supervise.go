@@ -24,8 +24,14 @@ type report struct {
 	Init       process // who says so: a report of an earlier start counts for nothing
 	Ready      bool    // every component, and the node itself
 	Node       string  // why the node is not ready
-	Components []cluster.Component
+	Components []componentReport
 	Failed     string // init itself could not go on, because of this
+}
+
+// componentReport adds to a component's status what only a start needs.
+type componentReport struct {
+	cluster.Component
+	Failures int // how often it ended since it was last ready
 }
 
 // supervisor keeps the components running and the report true.
@@ -50,7 +56,7 @@ func newSupervisor(n node, self process, log *slog.Logger, all []component) *sup
 	s := &supervisor{node: n, reaper: newReaper(), log: log, ready: map[string]chan struct{}{}}
 	s.report = report{Init: self, Node: "not asked yet"}
 	for _, c := range all {
-		s.report.Components = append(s.report.Components, cluster.Component{Name: c.name})
+		s.report.Components = append(s.report.Components, componentReport{Component: cluster.Component{Name: c.name}})
 		s.ready[c.name] = make(chan struct{})
 	}
 	return s
@@ -69,9 +75,10 @@ func (s *supervisor) keep(ctx context.Context, c component) {
 			pause = firstPause
 		}
 		s.log.Warn("Component ended", "component", c.name, "problem", problem, "restart", pause)
-		s.change(c.name, func(status *cluster.Component) {
+		s.change(c.name, func(status *componentReport) {
 			status.Ready, status.Problem = false, problem
 			status.Restarts++
+			status.Failures++
 		})
 		time.Sleep(pause) //nolint:forbidigo // backoff: nothing can be waited for
 		pause = min(2*pause, longPause)
@@ -89,7 +96,7 @@ func (s *supervisor) run(ctx context.Context, c component) (problem string) {
 	if err != nil {
 		return err.Error()
 	}
-	s.change(c.name, func(status *cluster.Component) { status.Since = time.Now() })
+	s.change(c.name, func(status *componentReport) { status.Since = time.Now() })
 	asking, stop := context.WithCancel(ctx)
 	go s.ask(asking, c)
 	status := <-end
@@ -102,7 +109,7 @@ func (s *supervisor) ask(ctx context.Context, c component) {
 	err := poll(ctx, func(ctx context.Context) error {
 		err := c.ready(ctx)
 		if err != nil && ctx.Err() == nil {
-			s.change(c.name, func(status *cluster.Component) { status.Problem = "not ready: " + err.Error() })
+			s.change(c.name, func(status *componentReport) { status.Problem = "not ready: " + err.Error() })
 		}
 		return err
 	})
@@ -110,7 +117,7 @@ func (s *supervisor) ask(ctx context.Context, c component) {
 		return // it ended
 	}
 	s.log.Info("Component is ready", "component", c.name)
-	s.change(c.name, func(status *cluster.Component) { status.Ready, status.Problem = true, "" })
+	s.change(c.name, func(status *componentReport) { status.Ready, status.Problem, status.Failures = true, "", 0 })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	select {
@@ -167,7 +174,7 @@ func (s *supervisor) setNode(err error) {
 }
 
 // change applies a change to one component's status and publishes it.
-func (s *supervisor) change(name string, apply func(*cluster.Component)) {
+func (s *supervisor) change(name string, apply func(*componentReport)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range s.report.Components {

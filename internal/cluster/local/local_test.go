@@ -1,0 +1,300 @@
+package local
+
+import (
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"kubernaut.ai/kubernaut/internal/build"
+	"kubernaut.ai/kubernaut/internal/cluster"
+	"kubernaut.ai/kubernaut/internal/pki"
+)
+
+func TestMain(m *testing.M) {
+	Init()
+	helper()
+	os.Exit(m.Run())
+}
+
+func newCluster(t *testing.T, o Options) *Cluster {
+	t.Helper()
+	c, err := New(build.Cache{Dir: t.TempDir()}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestNamesAreChecked(t *testing.T) {
+	for name, good := range map[string]bool{
+		"": true, "local": true, "a": true, "two-words-2": true,
+		"-a": false, "a-": false, "A": false, "a/b": false, "..": false, "1a": false, strings.Repeat("a", 21): false,
+	} {
+		_, err := New(build.Cache{}, Options{Name: name})
+		if (err == nil) != good {
+			t.Errorf("name %q: %v", name, err)
+		}
+	}
+}
+
+func TestSameNameInTwoCachesIsTwoClusters(t *testing.T) {
+	if a, b := newCluster(t, Options{}), newCluster(t, Options{}); a.group() == b.group() {
+		t.Errorf("both have the control group %s", a.group())
+	}
+}
+
+func TestNothingThereIsAbsent(t *testing.T) {
+	c := newCluster(t, Options{})
+	status, err := c.Status(t.Context())
+	if err != nil || status.State != cluster.Absent {
+		t.Errorf("status %v, %v; want Absent", status.State, err)
+	}
+	if _, err := c.Kubeconfig(t.Context()); err == nil || !strings.Contains(err.Error(), "kubernaut env up") {
+		t.Errorf("kubeconfig of nothing: %v", err)
+	}
+	if err := c.LoadImage(t.Context(), "x.tar"); err == nil || !strings.Contains(err.Error(), "kubernaut env up") {
+		t.Errorf("loading into nothing: %v", err)
+	}
+}
+
+// A record of another process with the same number, or of one before the last
+// start of the machine, must never lead to that process being ended.
+func TestProcessIsMoreThanItsNumber(t *testing.T) {
+	child := exec.CommandContext(t.Context(), "sleep", "60")
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer child.Wait() //nolint:errcheck // killed below
+	real, err := identify(child.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reused, rebooted := real, real
+	reused.Start--
+	rebooted.Boot = "another"
+	for name, p := range map[string]process{"reused": reused, "rebooted": rebooted, "none": {}} {
+		if p.alive() {
+			t.Errorf("%s: is alive", name)
+		}
+		if err := p.kill(t.Context()); name != "none" && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if !real.alive() {
+		t.Fatal("a process was ended that only had the same number")
+	}
+	if err := real.kill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if real.alive() { // nobody has collected it yet
+		t.Error("an ended process counts as alive")
+	}
+}
+
+func TestParseStat(t *testing.T) {
+	line := "42 (a) b (c)) S 1 42 42 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 1 0 987654 1000 10 18446744073709551615 0 0"
+	state, start, err := parseStat([]byte(line))
+	if err != nil || state != 'S' || start != 987654 {
+		t.Errorf("state %c, start %d, %v", state, start, err)
+	}
+	for _, bad := range []string{"", "42 (a", "42 (a) S 1 2"} {
+		if _, _, err := parseStat([]byte(bad)); err == nil {
+			t.Errorf("%q was understood", bad)
+		}
+	}
+}
+
+func TestPortInUseIsNamed(t *testing.T) {
+	taken, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	port := taken.Addr().(*net.TCPAddr).Port
+	_, err = listen(port, 0, func(string) {})
+	if err == nil || !strings.Contains(err.Error(), "in use by another program") || !strings.Contains(err.Error(), "--port") {
+		t.Errorf("asked for a taken port: %v", err)
+	}
+	var notes []string
+	listener, err := listen(0, port, func(note string) { notes = append(notes, note) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener.Close()
+	if len(notes) != 1 || !strings.Contains(notes[0], "taking another one") {
+		t.Errorf("the last port is taken now: %q", notes)
+	}
+}
+
+func TestLastPortIsTakenAgain(t *testing.T) {
+	free, err := listenOn(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := free.Addr().(*net.TCPAddr).Port
+	free.Close()
+	again, err := listen(0, port, func(note string) { t.Error(note) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if got := again.Addr().(*net.TCPAddr).Port; got != port {
+		t.Errorf("port %d, want %d", got, port)
+	}
+}
+
+func TestHopelessStartsAreTold(t *testing.T) {
+	c := newCluster(t, Options{})
+	self, err := identify(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(c.node.path("logs"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(c.node.log(etcd), []byte("one\ntwo: disk full\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	failing := func(failures int, ready bool) report {
+		return report{Components: []componentReport{{
+			Component: cluster.Component{Name: etcd, Ready: ready, Restarts: 9, Problem: "exit status 2"}, Failures: failures,
+		}}}
+	}
+	for name, x := range map[string]struct {
+		init process
+		told report
+		want []string // empty: there is hope
+	}{
+		"nothing said yet":    {self, report{}, nil},
+		"one failure":         {self, failing(1, false), nil},
+		"old failures":        {self, failing(0, false), nil},
+		"recovered":           {self, failing(0, true), nil},
+		"failed and failed":   {self, failing(3, false), []string{"etcd ended 3 times", "exit status 2", "two: disk full", c.node.log(etcd)}},
+		"could not be set up": {self, report{Failed: "mounting x: no"}, []string{"mounting x: no"}},
+		"first process gone":  {process{}, report{}, []string{"first process has ended", "wrote nothing to " + c.node.log("init")}},
+	} {
+		err := c.hopeless(record{Init: x.init}, x.told)
+		if (err == nil) != (x.want == nil) {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, part := range x.want {
+			if err != nil && !strings.Contains(err.Error(), part) {
+				t.Errorf("%s: %q is not in: %v", name, part, err)
+			}
+		}
+	}
+}
+
+func TestLastLinesOfALongLog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	long := strings.Repeat("an old line\n", 10_000) + "last but one\nlast\n\n"
+	if err := os.WriteFile(path, []byte(long), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	lines, err := lastOf(path, 2)
+	if diff := cmp.Diff([]string{"last but one", "last"}, lines); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
+	}
+}
+
+func TestNarratorRepeatsOnceASecond(t *testing.T) {
+	began := time.Unix(100, 0)
+	var said []string
+	n := narrator{say: func(note string) { said = append(said, note) }, began: began}
+	for _, ms := range []int{0, 50, 900, 1000, 1050, 1100} {
+		note := "a"
+		if ms == 1100 {
+			note = "b"
+		}
+		n.tell(note, began.Add(time.Duration(ms)*time.Millisecond))
+	}
+	if diff := cmp.Diff([]string{"a (0s)", "a (1s)", "b (1s)"}, said); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestReadyConditionSaysWhyNot(t *testing.T) {
+	for raw, want := range map[string]string{
+		`{"status":{"conditions":[{"type":"MemoryPressure","status":"False"},{"type":"Ready","status":"True"}]}}`: "",
+		`{"status":{"conditions":[{"type":"Ready","status":"False","message":"no network"}]}}`:                    "no network",
+		`{"status":{}}`: "has not said",
+		`{`:             "unexpected end",
+	} {
+		err := readyCondition([]byte(raw))
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", raw, err, want)
+		}
+	}
+}
+
+func TestMemoryThatIsAvailable(t *testing.T) {
+	if got := available([]byte("MemTotal: 9 kB\nMemAvailable:    2048 kB\n")); got != 2<<20 {
+		t.Errorf("%d bytes, want 2 MiB", got)
+	}
+	if got := available([]byte("MemTotal: 9 kB\n")); got != 0 {
+		t.Errorf("%d bytes from nothing", got)
+	}
+}
+
+func TestFindingsSayWhatToDo(t *testing.T) {
+	err := blocking([]Finding{{Name: "root", OK: true}, {Name: "disk", Found: "1 GiB free", Fix: "free some"}})
+	if err == nil || err.Error() != "disk: 1 GiB free: free some" {
+		t.Errorf("got %v", err)
+	}
+	if err := blocking(nil); err != nil {
+		t.Error(err)
+	}
+	for _, f := range Check(t.Context(), build.Cache{Dir: filepath.Join(t.TempDir(), "not", "there")}) {
+		if f.Name == "" || f.Found == "" || !f.OK && f.Fix == "" {
+			t.Errorf("%+v does not say what was found or what to do", f)
+		}
+	}
+}
+
+func TestCertificatesSuitTheirProgram(t *testing.T) {
+	n := newCluster(t, Options{}).node
+	now := time.Now()
+	first, err := n.issue(now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := pki.ParseAuthority(first["ca"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range n.leaves() {
+		problem := ca.Problem(first[l.name], l.Request, now)
+		if (l.authority == "ca") != (problem == "") {
+			t.Errorf("%s of %s, judged by ca: %q", l.name, l.authority, problem)
+		}
+	}
+	again, err := n.issue(now)
+	if diff := cmp.Diff(first, again); err != nil || diff != "" {
+		t.Errorf("certificates changed without a reason: %v", err)
+	}
+	later, err := n.issue(now.AddDate(0, 10, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(later["ca"].Cert, first["ca"].Cert) || slices.Equal(later[apiServer].Cert, first[apiServer].Cert) {
+		t.Error("ten months later the authority should be the same and the certificates new")
+	}
+}
+
+func TestInitIsOnlyForItself(t *testing.T) {
+	err := runNode([]string{"one argument"})
+	if err == nil {
+		t.Error("init ran without its arguments")
+	}
+	if err := runNode([]string{filepath.Join(t.TempDir(), "node.json"), "{}"}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("init without a node: %v", err)
+	}
+}
