@@ -78,6 +78,17 @@ func (p *Postgres) Database() string {
 	return p.URL(ownerRole, ownerPassword, name)
 }
 
+// Copy makes a database like the one at url, which nobody may use meanwhile, and
+// returns its URL as the owner.
+func (p *Postgres) Copy(url string) string {
+	p.t.Helper()
+	config, err := pgx.ParseConfig(url)
+	must(p.t, err)
+	name := fmt.Sprintf("test_%d", databases.Add(1))
+	p.exec("CREATE DATABASE " + name + " TEMPLATE " + config.Database)
+	return p.URL(ownerRole, ownerPassword, name)
+}
+
 // Kill ends the server as a crash does. Restart starts it again.
 func (p *Postgres) Kill() { p.t.Helper(); p.kill() }
 

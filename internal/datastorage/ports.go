@@ -1,0 +1,123 @@
+package datastorage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	api "kubernaut.ai/kubernaut/api/datastorage/v1"
+	"kubernaut.ai/kubernaut/internal/audit"
+)
+
+// Trail keeps audit events for good.
+type Trail interface {
+	// Append keeps events, all or none, and says of each whether it is new. On
+	// return they survive a crash. The ids must differ.
+	//
+	// The error is a *ConflictError when ids name other events, ErrAway when the
+	// store cannot be reached or cannot write, or when whether it did is unknown,
+	// and ErrBusy when it was too slow and kept nothing.
+	Append(ctx context.Context, events []audit.Sealed) (fresh []bool, err error)
+	// Missing returns those of the ids that name no event.
+	Missing(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error)
+	// Query returns one page of events.
+	Query(ctx context.Context, q Query) (Page, error)
+}
+
+// Overflow keeps events while the Trail is away, and moves them there later.
+type Overflow interface {
+	// Park keeps events, all or none; one that is parked already is kept once. On
+	// return they survive a crash. The error is a *ConflictError when ids name
+	// other parked events, ErrFull, or ErrAway.
+	Park(ctx context.Context, events []audit.Sealed) error
+	// Parked returns the digests of those ids that are parked.
+	Parked(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]audit.Digest, error)
+}
+
+// Catalog keeps workflows.
+type Catalog interface {
+	// Create keeps one version of a workflow. created is false when it is there
+	// already with the same content; with other content the error is ErrExists.
+	Create(ctx context.Context, w api.Workflow) (kept api.Workflow, created bool, err error)
+	// Get returns one version, or ErrNotFound.
+	Get(ctx context.Context, id uuid.UUID) (api.Workflow, error)
+	// List returns workflows by name and then by version, the highest first.
+	List(ctx context.Context, q WorkflowQuery) (WorkflowPage, error)
+}
+
+// What the ports can end in.
+var (
+	ErrAway     = errors.New("the store is away")
+	ErrBusy     = errors.New("the store is too busy")
+	ErrFull     = errors.New("no more events can be parked")
+	ErrNotFound = errors.New("not found")
+	ErrExists   = errors.New("exists with other content")
+	ErrCursor   = errors.New("not a cursor of this service")
+)
+
+// ConflictError says that ids already name events with another content.
+type ConflictError struct{ IDs []uuid.UUID }
+
+func (e *ConflictError) Error() string {
+	var ids []string
+	for _, id := range e.IDs {
+		ids = append(ids, id.String())
+	}
+	return fmt.Sprintf("already the id of another event: %s", strings.Join(ids, ", "))
+}
+
+// Query asks for events. All that is set must hold.
+type Query struct {
+	Equals    []Equal
+	Since     time.Time // zero: from the beginning
+	Until     time.Time // before this; zero: to the end
+	Ascending bool      // by event_timestamp, then event_id; else the other way round
+	Limit     int
+	Offset    int
+	After     *Place // where the page before ended; then Offset is 0
+}
+
+// Equal asks for one value of one column.
+type Equal struct {
+	Column string // the name of a member of an event, also its column
+	Value  any    // string or uuid.UUID
+}
+
+// Place is where a page ended, and what could be seen when the first was read.
+type Place struct {
+	Snapshot  string // PostgreSQL's text form of a snapshot
+	Epoch     int16
+	Timestamp time.Time
+	EventID   uuid.UUID
+}
+
+// Page is an answer to a Query.
+type Page struct {
+	Events         []api.StoredEvent
+	Total          int    // counted up to MaxTotal
+	TotalIsMinimum bool   // there are more
+	Next           *Place // nil: this is the last page
+}
+
+// MaxTotal is how far the events of a query are counted.
+const MaxTotal = 10_000
+
+// WorkflowQuery asks for workflows. All that is set must hold.
+type WorkflowQuery struct {
+	Name    string
+	Version string
+	Status  api.WorkflowStatus
+	Latest  bool
+	Limit   int
+	Offset  int
+}
+
+// WorkflowPage is an answer to a WorkflowQuery.
+type WorkflowPage struct {
+	Workflows []api.Workflow
+	Total     int
+}

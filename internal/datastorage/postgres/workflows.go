@@ -1,0 +1,164 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	api "kubernaut.ai/kubernaut/api/datastorage/v1"
+	"kubernaut.ai/kubernaut/internal/datastorage"
+	"kubernaut.ai/kubernaut/internal/datastorage/catalog"
+)
+
+// workflowColumns are read in the order of workflow(). The latest version is
+// computed at every read, so it cannot go out of date.
+const workflowColumns = `
+	w.workflow_id, w.workflow_name, w.version, w.name, w.description, w.owner, w.content, w.content_hash,
+	w.signal_type, w.severity, w.component, w.environment, w.priority, w.custom_labels, w.parameters,
+	w.execution_engine, w.container_image, w.container_digest, w.service_account_name, w.secrets, w.config_maps,
+	w.risk, w.status, w.status_reason, w.created_at, w.created_by, w.updated_at, w.updated_by,
+	` + isLatest + ` AS is_latest_version`
+
+const isLatest = `w.version_key IS NOT DISTINCT FROM (
+		SELECT max(l.version_key) FROM workflows l
+		WHERE l.workflow_name = w.workflow_name AND l.status = 'active' AND NOT l.prerelease)`
+
+// Create keeps one version of a workflow, once.
+func (s *Store) Create(ctx context.Context, w api.Workflow) (kept api.Workflow, created bool, err error) {
+	digest, err := catalog.Digest(w)
+	if err != nil {
+		return api.Workflow{}, false, err
+	}
+	custom := w.CustomLabels
+	if custom == nil {
+		custom = api.CustomLabels{}
+	}
+	err = s.inTransaction(context.WithoutCancel(ctx), pgx.TxOptions{}, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `
+			INSERT INTO workflows (
+				workflow_id, workflow_name, version, version_key, prerelease, digest, name, description, owner,
+				content, content_hash, signal_type, severity, component, environment, priority, custom_labels,
+				parameters, execution_engine, container_image, container_digest, service_account_name,
+				secrets, config_maps, risk, status, created_by, updated_by)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+				$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $27)
+			ON CONFLICT DO NOTHING`,
+			w.WorkflowID, w.WorkflowName, w.Version, catalog.VersionKey(w.Version), catalog.Prerelease(w.Version), digest[:],
+			w.Name, w.Description, orNull(&w.Owner), w.Content, w.ContentHash,
+			w.Labels.SignalType, w.Labels.Severity, w.Labels.Component, w.Labels.Environment, w.Labels.Priority, custom,
+			w.Parameters, w.ExecutionEngine, w.ContainerImage, orNull(&w.ContainerDigest), orNull(&w.ServiceAccountName),
+			listed(w.Secrets), listed(w.ConfigMaps), orNull(&w.Risk), w.Status, orNull(&w.CreatedBy))
+		if err != nil {
+			return err
+		}
+		created = tag.RowsAffected() == 1
+		kept, err = sameWorkflow(ctx, tx, w.WorkflowID, digest[:])
+		return err
+	})
+	if err != nil {
+		return api.Workflow{}, false, fmt.Errorf("registering workflow %s %s: %w", w.WorkflowName, w.Version, err)
+	}
+	return kept, created, nil
+}
+
+// sameWorkflow reads a workflow that is there now, if it has this digest.
+func sameWorkflow(ctx context.Context, tx pgx.Tx, id uuid.UUID, digest []byte) (api.Workflow, error) {
+	var there []byte
+	if err := tx.QueryRow(ctx, `SELECT digest FROM workflows WHERE workflow_id = $1`, id).Scan(&there); err != nil {
+		return api.Workflow{}, err
+	}
+	if !bytes.Equal(there, digest) {
+		return api.Workflow{}, datastorage.ErrExists
+	}
+	return getWorkflow(ctx, tx, id)
+}
+
+// Get returns one version of a workflow.
+func (s *Store) Get(ctx context.Context, id uuid.UUID) (api.Workflow, error) {
+	w, err := getWorkflow(ctx, s.pool, id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = datastorage.ErrNotFound
+	}
+	return w, classified("reading workflow "+id.String(), err)
+}
+
+// querier is a pool or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+func getWorkflow(ctx context.Context, q querier, id uuid.UUID) (api.Workflow, error) {
+	rows, err := q.Query(ctx, `SELECT `+workflowColumns+` FROM workflows w WHERE w.workflow_id = $1`, id)
+	if err != nil {
+		return api.Workflow{}, err
+	}
+	return pgx.CollectExactlyOneRow(rows, workflow)
+}
+
+// List returns one page of workflows, with a total of the same snapshot.
+func (s *Store) List(ctx context.Context, q datastorage.WorkflowQuery) (datastorage.WorkflowPage, error) {
+	w := &where{}
+	if q.Name != "" {
+		w.add("w.workflow_name = $%d", q.Name)
+	}
+	if q.Version != "" {
+		w.add("w.version = $%d", q.Version)
+	}
+	if q.Status != "" {
+		w.add("w.status = $%d", q.Status)
+	}
+	if q.Latest {
+		w.add(isLatest)
+	}
+	var page datastorage.WorkflowPage
+	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+	err := s.inTransaction(ctx, options, func(tx pgx.Tx) error {
+		if err := tx.QueryRow(ctx, `SELECT count(*) FROM workflows w WHERE `+w.sql(), w.args...).Scan(&page.Total); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, fmt.Sprintf(`
+			SELECT %s FROM workflows w WHERE %s
+			ORDER BY w.workflow_name COLLATE "C", w.version_key DESC LIMIT %d OFFSET %d`,
+			workflowColumns, w.sql(), q.Limit, q.Offset), w.args...)
+		if err != nil {
+			return err
+		}
+		page.Workflows, err = pgx.CollectRows(rows, workflow)
+		return err
+	})
+	return page, classified("listing workflows", err)
+}
+
+// workflow reads one row of workflowColumns.
+func workflow(row pgx.CollectableRow) (api.Workflow, error) {
+	var w api.Workflow
+	var owner, image, account, risk, reason, createdBy, updatedBy *string
+	var custom, parameters []byte
+	var created, updated time.Time
+	err := row.Scan(
+		&w.WorkflowID, &w.WorkflowName, &w.Version, &w.Name, &w.Description, &owner, &w.Content, &w.ContentHash,
+		&w.Labels.SignalType, &w.Labels.Severity, &w.Labels.Component, &w.Labels.Environment, &w.Labels.Priority,
+		&custom, &parameters, &w.ExecutionEngine, &w.ContainerImage, &image, &account, &w.Secrets, &w.ConfigMaps,
+		&risk, &w.Status, &reason, &created, &createdBy, &updated, &updatedBy, &w.IsLatestVersion)
+	if err != nil {
+		return w, err
+	}
+	w.Owner, w.ContainerDigest, w.ServiceAccountName = orEmpty(owner), orEmpty(image), orEmpty(account)
+	w.Risk, w.StatusReason, w.CreatedBy, w.UpdatedBy = orEmpty(risk), orEmpty(reason), orEmpty(createdBy), orEmpty(updatedBy)
+	w.CreatedAt, w.UpdatedAt = created.UTC(), updated.UTC()
+	return w, errors.Join(json.Unmarshal(custom, &w.CustomLabels), json.Unmarshal(parameters, &w.Parameters))
+}
+
+// listed is never nil: the column is not nullable.
+func listed(names []string) []string {
+	if names == nil {
+		return []string{}
+	}
+	return names
+}
