@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -93,10 +94,23 @@ func render(t *testing.T, v values) []*unstructured.Unstructured {
 	return objects
 }
 
+var rendered sync.Map // name of a set → its objects, which no test changes
+
+// renderSet returns what a set of values renders; it is rendered once.
+func renderSet(t *testing.T, name string) []*unstructured.Unstructured {
+	t.Helper()
+	if objects, ok := rendered.Load(name); ok {
+		return objects.([]*unstructured.Unstructured)
+	}
+	objects := render(t, valueSets[name])
+	rendered.Store(name, objects)
+	return objects
+}
+
 // eachSet runs a test on what every set of values renders.
 func eachSet(t *testing.T, test func(*testing.T, []*unstructured.Unstructured)) {
-	for name, v := range valueSets {
-		t.Run(name, func(t *testing.T) { test(t, render(t, v)) })
+	for name := range valueSets {
+		t.Run(name, func(t *testing.T) { test(t, renderSet(t, name)) })
 	}
 }
 
@@ -129,7 +143,7 @@ func TestNoObjectTwice(t *testing.T) {
 }
 
 func TestNamesAreThoseTheProgramsKnow(t *testing.T) {
-	objects := render(t, valueSets["environment"])
+	objects := renderSet(t, "environment")
 	for kind, names := range map[string][]string{
 		"Namespace": {"/" + v1alpha1.SystemNamespace, "/" + v1alpha1.WorkflowNamespace},
 		"ServiceAccount": {

@@ -2,12 +2,18 @@
 The configuration of Data Storage. Addresses and passwords come by environment.
 */}}
 {{- define "kubernaut.datastorageConfig" -}}
-auth: kubernetes
+{{- $own := dict "auth" "kubernetes" -}}
+{{- mergeOverwrite $own (deepCopy .Values.datastorage.config) | toYaml -}}
 {{- end -}}
 
 {{/*
 The configuration of the controller.
 */}}
 {{- define "kubernaut.controllerConfig" -}}
-{}
+{{- $storage := dict
+  "url" (printf "https://%s:8443" (include "kubernaut.host" (list . "datastorage")))
+  "caFile" "/etc/kubernaut/ca/ca.crt"
+  "tokenFile" "/var/run/secrets/datastorage/token" -}}
+{{- $own := dict "dataStorage" $storage "leaderElection" true -}}
+{{- mergeOverwrite $own (deepCopy .Values.controller.config) | toYaml -}}
 {{- end -}}
