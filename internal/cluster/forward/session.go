@@ -24,6 +24,10 @@ import (
 // unusedFor is how long a session stays open after its last connection.
 const unusedFor = 30 * time.Second
 
+// hangUpAfter is how long a pod may take to close a connection that the caller
+// has closed.
+const hangUpAfter = 5 * time.Second
+
 // upgrade opens a port-forward session: over a websocket, and over SPDY where
 // the API server or a proxy before it does not speak that.
 func upgrade(ctx context.Context, cfg *rest.Config, url *url.URL) (httpstream.Connection, error) {
@@ -189,7 +193,8 @@ func (c *connection) carry(local net.Conn, data, failures httpstream.Stream) {
 	}()
 	go func() {
 		_, _ = io.Copy(data, local)
-		_ = data.Reset() // the caller closed: what the pod still sends has no reader
+		_ = data.Close() // the caller closed: let what it sent arrive, then hang up
+		time.AfterFunc(hangUpAfter, func() { _ = data.Reset() })
 	}()
 	_, err := io.Copy(local, data)
 	_ = data.Reset()
