@@ -67,7 +67,12 @@ func (c *Cluster) authority(ctx context.Context, secretName string) ([]byte, err
 	}
 	var secret corev1.Secret
 	key.Name = secretName
-	if err := c.Client.Get(ctx, key, &secret); err != nil {
+	err = c.Client.Get(ctx, key, &secret)
+	if apierrors.IsNotFound(err) {
+		return nil, fmt.Errorf("Kubernaut is not installed in this cluster, or not wholly: there is neither ConfigMap %s/%s nor Secret %s; install it with: kubernaut env up",
+			v1alpha1.SystemNamespace, publicCA, key)
+	}
+	if err != nil {
 		return nil, Explain(fmt.Errorf("reading the CA certificate in Secret %s: %w", key, err))
 	}
 	if len(secret.Data[caKey]) == 0 {

@@ -30,6 +30,7 @@ type runOptions struct {
 	maxWait     time.Duration
 	limit       time.Duration
 	account     string
+	missing     bool // the target need not exist
 	wait        bool
 	timeout     time.Duration
 	output      cli.Format
@@ -66,6 +67,7 @@ func NewRun(f *cli.Factory) *cobra.Command {
 	flags.DurationVar(&o.maxWait, "max-wait", 0, "how long to wait at most before the run begins (default 15m)")
 	flags.DurationVar(&o.limit, "run-timeout", 0, "how long the run may take (default 30m)")
 	flags.StringVar(&o.account, "service-account", "", "`name` of the account that runs it; the catalog must allow it")
+	flags.BoolVar(&o.missing, "allow-missing-target", false, "do not look whether the target exists")
 	flags.BoolVar(&o.wait, "wait", false, "follow it to its end")
 	flags.DurationVar(&o.timeout, "timeout", 0, "with --wait: how long to follow at most; the execution goes on (default: no limit)")
 	cli.OutputFlag(flags, &o.output, cli.Name, cli.JSON, cli.YAML)
@@ -85,6 +87,9 @@ func run(ctx context.Context, o *runOptions) error {
 	if err := resolve(ctx, o.Factory, c, ex); err != nil {
 		return err
 	}
+	if err := o.checkTarget(ctx, c); err != nil {
+		return err
+	}
 	if err := c.Client.Create(ctx, ex); err != nil {
 		return refused(ex, err)
 	}
@@ -102,6 +107,13 @@ func run(ctx context.Context, o *runOptions) error {
 		return err
 	}
 	return codeOf(ended)
+}
+
+func (o *runOptions) checkTarget(ctx context.Context, c *connect.Cluster) error {
+	if o.missing {
+		return nil
+	}
+	return targetExists(ctx, c, o.target)
 }
 
 // build makes the object the flags describe; its namespace and version may be

@@ -1,0 +1,44 @@
+package execution
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"kubernaut.ai/kubernaut/internal/connect"
+)
+
+// targetExists refuses a target that is certainly not there. What cannot be
+// found out (an unknown form or kind, missing rights) is left to the cluster,
+// which says more about it.
+func targetExists(ctx context.Context, c *connect.Cluster, target string) error {
+	parts := strings.Split(target, "/")
+	if len(parts) != 2 && len(parts) != 3 {
+		return nil
+	}
+	namespace, kind, name := "", parts[len(parts)-2], parts[len(parts)-1]
+	if len(parts) == 3 {
+		namespace = parts[0]
+	}
+	resource, group, _ := strings.Cut(strings.ToLower(kind), ".")
+	found, err := c.Client.RESTMapper().KindFor(schema.GroupVersionResource{Group: group, Resource: resource})
+	if err != nil {
+		return nil //nolint:nilerr // the cluster tells of unknown kinds, and of not being there
+	}
+	object := &metav1.PartialObjectMetadata{}
+	object.SetGroupVersionKind(found)
+	err = c.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, object)
+	if !apierrors.IsNotFound(err) {
+		return nil //nolint:nilerr // without rights to look, the controller looks
+	}
+	where, list := "", fmt.Sprintf("kubectl get %s", resource)
+	if namespace != "" {
+		where, list = " in namespace "+namespace, list+" -n "+namespace
+	}
+	return fmt.Errorf("target %s: there is no %s %s%s; see: %s; to run all the same, add --allow-missing-target", target, found.Kind, name, where, list)
+}
