@@ -340,3 +340,18 @@ type RecentRemediation struct {
 	TargetResource    string          `json:"targetResource"`
 	CooldownRemaining metav1.Duration `json:"cooldownRemaining"`
 }
+
+// Phases, FailureReasons and SkipReasons list every value there is.
+var (
+	Phases = []Phase{PhasePending, PhaseRunning, PhaseCompleted, PhaseFailed, PhaseSkipped, PhaseCancelled}
+
+	FailureReasons = []FailureReason{
+		FailureOOMKilled, FailureDeadlineExceeded, FailureForbidden, FailureResourceExhausted, FailureConfigurationError,
+		FailureImagePullBackOff, FailureBundleResolutionFailed, FailureTaskFailed, FailureEvicted, FailureExternallyDeleted,
+		FailureHolderLost, FailureCatalogUnavailable, FailureCancelled, FailureUnknown,
+	}
+
+	SkipReasons = []SkipReason{
+		SkipResourceBusy, SkipRecentlyRemediated, SkipBackoff, SkipExhaustedRetries, SkipPreviousExecutionFailed,
+	}
+)
