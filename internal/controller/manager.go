@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -23,20 +24,29 @@ import (
 const leaseName = "kubernaut-controller"
 
 // NewManager returns the manager of a cluster, with probes. The API server limits
-// how much it is asked (priority and fairness); the client adds no limit.
-func NewManager(cluster *rest.Config, cfg Config) (ctrl.Manager, error) {
+// how much it is asked (priority and fairness); the client adds no limit. What is
+// given in wraps goes around its client.
+func NewManager(cluster *rest.Config, cfg Config, wraps ...func(client.Client) client.Client) (ctrl.Manager, error) {
 	cluster = rest.CopyConfig(cluster)
 	cluster.QPS = -1
+	repeatable := true // several managers may live in one process
 	mgr, err := ctrl.NewManager(cluster, ctrl.Options{
 		Scheme:                        Scheme(),
 		Cache:                         CacheOptions(),
-		Client:                        client.Options{},
+		NewClient: func(to *rest.Config, options client.Options) (client.Client, error) {
+			c, err := client.New(to, options)
+			for _, wrap := range wraps {
+				c = wrap(c)
+			}
+			return c, err
+		},
 		Metrics:                       metricsserver.Options{BindAddress: cfg.MetricsAddress},
 		HealthProbeBindAddress:        cfg.ProbeAddress,
 		LeaderElection:                cfg.LeaderElection,
 		LeaderElectionID:              leaseName,
 		LeaderElectionNamespace:       v1alpha1.SystemNamespace,
 		LeaderElectionReleaseOnCancel: true,
+		Controller:                    config.Controller{SkipNameValidation: &repeatable},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the cluster: %w", err)
