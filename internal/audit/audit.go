@@ -10,6 +10,8 @@ package audit
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -45,3 +47,14 @@ type Sealed struct {
 
 // SameContent says whether two events with one id are the same event.
 func (s Sealed) SameContent(other Sealed) bool { return s.Digest == other.Digest }
+
+// ParseDigest reads what Digest.String wrote.
+func ParseDigest(text string) (Digest, error) {
+	var d Digest
+	raw, found := strings.CutPrefix(text, "sha256:")
+	n, err := hex.Decode(d[:], []byte(raw[:min(len(raw), 2*len(d))]))
+	if !found || err != nil || n != len(d) || len(raw) != 2*len(d) {
+		return Digest{}, fmt.Errorf("%q is not a digest like sha256:9f86d0…", text)
+	}
+	return d, nil
+}

@@ -20,7 +20,8 @@ type Trail interface {
 	//
 	// The error is a *ConflictError when ids name other events, ErrAway when the
 	// store cannot be reached or cannot write, or when whether it did is unknown,
-	// and ErrBusy when it was too slow and kept nothing.
+	// ErrBusy when it was too slow and kept nothing, and ErrUnfit when it will
+	// never take one of the events.
 	Append(ctx context.Context, events []audit.Sealed) (fresh []bool, err error)
 	// Missing returns those of the ids that name no event.
 	Missing(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error)
@@ -54,6 +55,7 @@ var (
 	ErrAway     = errors.New("the store is away")
 	ErrBusy     = errors.New("the store is too busy")
 	ErrFull     = errors.New("no more events can be parked")
+	ErrUnfit    = errors.New("the store cannot keep this content")
 	ErrNotFound = errors.New("not found")
 	ErrExists   = errors.New("exists with other content")
 	ErrCursor   = errors.New("not a cursor of this service")

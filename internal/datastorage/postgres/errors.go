@@ -78,6 +78,8 @@ func ofAnswer(err error, code string) error {
 		return fmt.Errorf("%w: %w", datastorage.ErrAway, err)
 	case busy[code] != "":
 		return fmt.Errorf("%w: %w", datastorage.ErrBusy, err)
+	case strings.HasPrefix(code, "22") || strings.HasPrefix(code, "23"): // data exception, violated constraint
+		return fmt.Errorf("%w: %w", datastorage.ErrUnfit, err)
 	}
 	return err
 }

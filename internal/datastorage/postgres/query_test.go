@@ -74,13 +74,13 @@ func cursorPages(t *testing.T, f fixture) {
 	}
 	defer writers.Wait()
 	defer stop()
-	for f.number(t, "SELECT count(*) FROM audit_events") < 50 {
+	for f.number(t, "SELECT count(*) FROM audit_events") < 120 {
 		if t.Failed() {
 			return
 		}
 	}
 	for round := range 6 {
-		q := datastorage.Query{Limit: 7, Ascending: round%2 == 0}
+		q := datastorage.Query{Limit: 50, Ascending: round%2 == 0}
 		seen := map[uuid.UUID]bool{}
 		var moment datastorage.Place
 		for {
@@ -126,7 +126,7 @@ func (f fixture) scribble(ctx context.Context, t *testing.T, writer int) {
 			if err != nil {
 				return err
 			}
-			if _, err = tx.Exec(ctx, "SELECT pg_sleep($1)", rand.Float64()/100); err != nil {
+			if _, err = tx.Exec(ctx, "SELECT pg_sleep($1)", rand.Float64()/20); err != nil {
 				return err
 			}
 			if n%3 == 0 {
