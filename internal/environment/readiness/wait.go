@@ -29,11 +29,34 @@ func (c *Cluster) Wait(ctx context.Context, objects []*unstructured.Unstructured
 			continue
 		}
 		group.Go(func() error {
-			w := waiter{cluster: c, wanted: u, say: say}
+			w := waiter{cluster: c, wanted: u, say: say, judge: judge}
 			return w.wait(inner)
 		})
 	}
 	return group.Wait()
+}
+
+// WaitToAppear waits until objects of these names exist: those that somebody
+// else makes in time, like a namespace's default service account.
+func (c *Cluster) WaitToAppear(ctx context.Context, objects []*unstructured.Unstructured, say func(note string)) error {
+	group, inner := errgroup.WithContext(ctx)
+	for _, u := range objects {
+		group.Go(func() error {
+			w := waiter{cluster: c, wanted: u, say: say, judge: judge, appears: true}
+			return w.wait(inner)
+		})
+	}
+	return group.Wait()
+}
+
+// WaitUntil waits until missing has nothing to say about the object, which is
+// meant by its name and must exist.
+func (c *Cluster) WaitUntil(ctx context.Context, u *unstructured.Unstructured, missing func(*unstructured.Unstructured) string, say func(note string)) error {
+	w := waiter{cluster: c, wanted: u, say: say, judge: func(u *unstructured.Unstructured) (verdict, error) {
+		lacks := missing(u)
+		return verdict{ready: lacks == "", message: lacks}, nil
+	}}
+	return w.wait(ctx)
 }
 
 // waiter waits for one object.
@@ -41,6 +64,8 @@ type waiter struct {
 	cluster *Cluster
 	wanted  *unstructured.Unstructured
 	say     func(string)
+	judge   func(*unstructured.Unstructured) (verdict, error)
+	appears bool                       // it may not exist yet
 	seen    *unstructured.Unstructured // as it was last seen
 	message string                     // what it lacks
 }
@@ -145,6 +170,10 @@ func (w *waiter) lookAtNothing(ctx context.Context) error {
 	if w.seen != nil {
 		return nil
 	}
+	if w.appears {
+		w.tell("it does not exist yet")
+		return nil
+	}
 	r, err := w.cluster.Resource(w.wanted)
 	if err != nil {
 		return err
@@ -170,7 +199,7 @@ func (w *waiter) lookAtObject(ctx context.Context, c change) (bool, error) {
 		return false, w.failure(ctx, "it was replaced by another object of its name while it was waited for", true)
 	}
 	w.seen = u
-	v, err := judge(u)
+	v, err := w.judge(u)
 	switch {
 	case err != nil:
 		return false, err

@@ -1,0 +1,112 @@
+package environment
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"kubernaut.ai/kubernaut/internal/environment/derive"
+)
+
+// manager is the name under which the environment owns fields of objects.
+const manager = "kubernaut"
+
+// atOnce is how many objects are sent side by side.
+const atOnce = 8
+
+// rank orders kinds inside a component: what others refer to comes first.
+func rank(u *unstructured.Unstructured) int {
+	switch u.GetKind() {
+	case "Namespace":
+		return 0
+	case "CustomResourceDefinition", "ServiceAccount", "ConfigMap", "Secret", "ClusterRole", "Role", "Service", "PersistentVolume":
+		return 1
+	case "Deployment", "StatefulSet", "DaemonSet", "Job", "Pod":
+		return 3
+	default:
+		return 2
+	}
+}
+
+// apply sends the objects to the API server, which works out what changes, and
+// returns them as they are there now. All errors are joined.
+func (k *kube) apply(ctx context.Context, objects []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
+	return k.inOrder(ctx, objects, k.applyOne)
+}
+
+// createMissing makes the objects that are not there and leaves the others alone.
+func (k *kube) createMissing(ctx context.Context, objects []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
+	return k.inOrder(ctx, objects, func(ctx context.Context, u *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+		r, err := k.Resource(u)
+		if err != nil {
+			return nil, err
+		}
+		found, err := r.Get(ctx, u.GetName(), metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return k.applyOne(ctx, u)
+		}
+		return found, err
+	})
+}
+
+type sender func(context.Context, *unstructured.Unstructured) (*unstructured.Unstructured, error)
+
+func (k *kube) inOrder(ctx context.Context, objects []*unstructured.Unstructured, send sender) ([]*unstructured.Unstructured, error) {
+	sorted := slices.Clone(objects)
+	slices.SortStableFunc(sorted, func(a, b *unstructured.Unstructured) int { return cmp.Compare(rank(a), rank(b)) })
+	done := make([]*unstructured.Unstructured, len(sorted))
+	for from := 0; from < len(sorted); {
+		to := from
+		for to < len(sorted) && rank(sorted[to]) == rank(sorted[from]) {
+			to++
+		}
+		if err := sendAll(ctx, sorted[from:to], done[from:to], send); err != nil {
+			return nil, err
+		}
+		from = to
+	}
+	return done, nil
+}
+
+func sendAll(ctx context.Context, objects, done []*unstructured.Unstructured, send sender) error {
+	var group errgroup.Group
+	group.SetLimit(atOnce)
+	errs := make([]error, len(objects))
+	for i, u := range objects {
+		group.Go(func() error {
+			sent, err := send(ctx, u)
+			if err != nil {
+				errs[i] = fmt.Errorf("applying %s: %w", derive.Of(u), err)
+			}
+			done[i] = sent
+			return nil
+		})
+	}
+	_ = group.Wait() // the errors are in errs
+	return errors.Join(errs...)
+}
+
+func (k *kube) applyOne(ctx context.Context, u *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	r, err := k.Resource(u)
+	if err != nil {
+		return nil, err
+	}
+	return r.Apply(ctx, u.GetName(), u, metav1.ApplyOptions{FieldManager: manager, Force: true})
+}
+
+// settle applies the objects and waits until they are ready.
+func (k *kube) settle(ctx context.Context, objects []*unstructured.Unstructured, say func(string)) error {
+	say(fmt.Sprintf("applying %d objects", len(objects)))
+	applied, err := k.apply(ctx, objects)
+	if err != nil {
+		return err
+	}
+	return k.Wait(ctx, applied, say)
+}

@@ -1,0 +1,100 @@
+package environment
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"kubernaut.ai/kubernaut/internal/build"
+	"kubernaut.ai/kubernaut/internal/cluster/local"
+	"kubernaut.ai/kubernaut/internal/environment/derive"
+	"kubernaut.ai/kubernaut/internal/environment/plan"
+	"kubernaut.ai/kubernaut/internal/environment/upstream"
+	"kubernaut.ai/kubernaut/internal/image"
+)
+
+func imageObject(name string) plan.Object { return derive.Image(image.Host + "/" + name) }
+
+// clusterComponents check the machine, start the cluster, and give it its DNS.
+func (w *world) clusterComponents() ([]component, error) {
+	dnsStep, err := w.dnsStep()
+	if err != nil {
+		return nil, err
+	}
+	return []component{
+		{plan.Step{Name: "machine", Expected: 200 * time.Millisecond, Provides: []plan.Object{machine}}, w.checkMachine},
+		{plan.Step{Name: "certificates", Expected: 100 * time.Millisecond, Provides: []plan.Object{authority}}, w.makeAuthority},
+		{plan.Step{
+			Name: "cluster", Expected: 10 * time.Second,
+			Provides: append(derive.Given(), clusterObject),
+			Needs: needs(machine, authority, binary(build.Kubernetes.Name), binary(build.Containerd.Name),
+				binary(build.ContainerdShim.Name), binary(build.Ctr.Name), binary(build.Pause.Name)),
+		}, within(patience, w.startCluster)},
+		{dnsStep, within(patience, w.installDNS)},
+	}, nil
+}
+
+func (w *world) checkMachine(ctx context.Context, _ func(string)) error {
+	var errs []error
+	for _, f := range local.Check(ctx, w.cache) {
+		if !f.OK {
+			errs = append(errs, fmt.Errorf("%s: %s: %s", f.Name, f.Found, f.Fix))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (w *world) makeAuthority(context.Context, func(string)) error {
+	_, err := w.authority()
+	return err
+}
+
+func (w *world) startCluster(ctx context.Context, say func(string)) error {
+	c, err := w.cluster()
+	if err != nil {
+		return err
+	}
+	return c.Up(ctx, say)
+}
+
+func (w *world) dnsObjects() (objects, error) {
+	return upstream.CoreDNS(w.made.reference(image.CoreDNS), local.ClusterDNS)
+}
+
+func (w *world) dnsStep() (plan.Step, error) {
+	manifests, err := w.dnsObjects()
+	if err != nil {
+		return plan.Step{}, err
+	}
+	step, err := stepOf("dns", manifests)
+	step.Expected = 4 * time.Second
+	step.Provides = append(step.Provides, dns)
+	return step, err
+}
+
+func (w *world) installDNS(ctx context.Context, say func(string)) error {
+	k, err := w.kube()
+	if err != nil {
+		return err
+	}
+	manifests, err := w.dnsObjects()
+	if err != nil {
+		return err
+	}
+	return k.settle(ctx, manifests, say)
+}
+
+// tektonConfig reads where `go mod download -json` says the module is.
+func tektonConfig(out []byte) (string, error) {
+	var module struct{ Dir, Error string }
+	if err := json.Unmarshal(out, &module); err != nil {
+		return "", fmt.Errorf("finding Tekton's manifests: %w", err)
+	}
+	if module.Error != "" {
+		return "", fmt.Errorf("finding Tekton's manifests: %s", module.Error)
+	}
+	return filepath.Join(module.Dir, "config"), nil
+}

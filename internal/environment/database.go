@@ -1,0 +1,96 @@
+package environment
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"kubernaut.ai/kubernaut/api/v1alpha1"
+	"kubernaut.ai/kubernaut/internal/environment/plan"
+)
+
+// databaseComponents prove that PostgreSQL can be used: first that its owner
+// can ask it something, then that the service can, in a migrated schema.
+func (w *world) databaseComponents() []component {
+	return []component{
+		{plan.Step{
+			Name: "database", Expected: time.Second, Provides: []plan.Object{database},
+			Needs: needs(part(partPostgreSQL), systemObject("Secret", databaseSecret).WithKey(ownerPassword)),
+		}, within(patience, func(ctx context.Context, say func(string)) error {
+			return w.ask(ctx, login{ownerRole, ownerPassword, "SELECT 1"}, say)
+		})},
+		{plan.Step{
+			Name: "schema", Expected: time.Second, Provides: []plan.Object{schema},
+			Needs: needs(part(partMigration), systemObject("Secret", databaseSecret).WithKey(servicePassword)),
+		}, within(patience, func(ctx context.Context, say func(string)) error {
+			return w.ask(ctx, login{serviceRole, servicePassword, "SELECT count(*) FROM audit_event_id WHERE false"}, say)
+		})},
+	}
+}
+
+// login is a role, where its password is, and what it asks.
+type login struct{ role, key, query string }
+
+// ask repeats the question until PostgreSQL answers it over TCP.
+func (w *world) ask(ctx context.Context, l login, say func(string)) error {
+	k, err := w.kube()
+	if err != nil {
+		return err
+	}
+	secret, err := k.Core.CoreV1().Secrets(v1alpha1.SystemNamespace).Get(ctx, databaseSecret, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("reading the password of %s: %w", l.role, err)
+	}
+	cfg, err := pgx.ParseConfig(fmt.Sprintf("host=%s port=%d dbname=%s user=%s sslmode=disable connect_timeout=5",
+		databaseService.host(), databaseService.port, databaseName, l.role))
+	if err != nil {
+		return err
+	}
+	cfg.Password = string(secret.Data[l.key])
+	cfg.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		return k.dial(ctx, network, address)
+	}
+	cfg.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
+	return try(ctx, say, func(ctx context.Context) error { return query(ctx, cfg, l.query) })
+}
+
+func query(ctx context.Context, cfg *pgx.ConnConfig, sql string) error {
+	conn, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return fmt.Errorf("connecting to PostgreSQL: %w", err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	var answer int
+	if err := conn.QueryRow(ctx, sql).Scan(&answer); err != nil {
+		return fmt.Errorf("asking PostgreSQL as %s: %w", cfg.User, err)
+	}
+	return nil
+}
+
+// tryEvery is the pause between attempts at something that cannot be watched.
+const tryEvery = 200 * time.Millisecond
+
+// try repeats an attempt that only the thing itself can answer, until it
+// succeeds or ctx ends; then the error is the last attempt's.
+func try(ctx context.Context, say func(string), attempt func(context.Context) error) error {
+	tick := time.NewTicker(tryEvery)
+	defer tick.Stop()
+	for {
+		err := attempt(ctx)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() == nil {
+			say(err.Error())
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w (%w)", err, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}

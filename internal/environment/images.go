@@ -1,0 +1,173 @@
+package environment
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"kubernaut.ai/kubernaut/internal/environment/derive"
+	"kubernaut.ai/kubernaut/internal/environment/plan"
+	"kubernaut.ai/kubernaut/internal/image"
+)
+
+// imageGroup is a set of images that are made in one step and loaded in another.
+type imageGroup struct {
+	name   string
+	images []string
+}
+
+// imageGroups lists the images that the node gets. The one that holds pods
+// together belongs to the cluster itself, the tools are pushed.
+func imageGroups() []imageGroup {
+	tekton := imageGroup{"tekton", []string{image.Shell}}
+	for _, command := range image.TektonCommands {
+		tekton.images = append(tekton.images, image.Tekton(command))
+	}
+	return []imageGroup{
+		{"dns", []string{image.CoreDNS}},
+		{"databases", []string{image.PostgreSQL, image.Redis}},
+		{"registry", []string{image.Registry}},
+		{"kubernaut", []string{image.DataStorage, image.Controller}},
+		tekton,
+	}
+}
+
+func recipe(name string) (image.Recipe, error) {
+	recipes := image.Recipes()
+	i := slices.IndexFunc(recipes, func(r image.Recipe) bool { return r.Name == name })
+	if i < 0 {
+		return image.Recipe{}, fmt.Errorf("there is no recipe for image %s", name)
+	}
+	return recipes[i], nil
+}
+
+// imageComponents make every image and give it to the node.
+func (w *world) imageComponents() ([]component, error) {
+	var all []component
+	for _, g := range imageGroups() {
+		made := plan.Step{Name: "image-" + g.name, Weight: 1, Expected: time.Second}
+		loaded := plan.Step{Name: "load-" + g.name, Weight: 1, Expected: 2 * time.Second, Needs: needs(clusterObject)}
+		for _, name := range g.images {
+			r, err := recipe(name)
+			if err != nil {
+				return nil, err
+			}
+			for _, p := range r.Programs {
+				made.Needs = append(made.Needs, plan.Need{By: archive(name), Of: binary(p.Name)})
+			}
+			made.Provides = append(made.Provides, archive(name))
+			loaded.Needs = append(loaded.Needs, needs(archive(name))...)
+			loaded.Provides = append(loaded.Provides, derive.Image(derive.LocalHost+"/"+name))
+		}
+		all = append(all,
+			component{made, func(ctx context.Context, say func(string)) error { return w.makeImages(ctx, g, say) }},
+			component{loaded, func(ctx context.Context, say func(string)) error { return w.loadImages(ctx, g, say) }},
+		)
+	}
+	tools, err := w.toolsComponent()
+	return append(all, tools), err
+}
+
+func (w *world) makeImages(ctx context.Context, g imageGroup, say func(string)) error {
+	for _, name := range g.images {
+		r, err := recipe(name)
+		if err != nil {
+			return err
+		}
+		made, err := w.images.Archive(ctx, r, say)
+		if err != nil {
+			return err
+		}
+		w.made.put(name, made)
+	}
+	return nil
+}
+
+// loadImages gives the node what it does not have. An image is called by its
+// content, so one of that name is that image.
+func (w *world) loadImages(ctx context.Context, g imageGroup, say func(string)) error {
+	there, err := w.nodeImages(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := w.cluster()
+	if err != nil {
+		return err
+	}
+	loaded := 0
+	for _, name := range g.images {
+		made := w.made.get(name)
+		if there[made.Reference] {
+			continue
+		}
+		say("loading " + made.Reference)
+		if err := c.LoadImage(ctx, made.Path); err != nil {
+			return err
+		}
+		loaded++
+	}
+	say(fmt.Sprintf("%d of %d images loaded, the others were there", loaded, len(g.images)))
+	return nil
+}
+
+// nodeImages are the images that the cluster's nodes say they have.
+func (w *world) nodeImages(ctx context.Context) (map[string]bool, error) {
+	k, err := w.kube()
+	if err != nil {
+		return nil, err
+	}
+	nodes, err := k.Core.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("asking the node for its images: %w", err)
+	}
+	there := map[string]bool{}
+	for _, n := range nodes.Items {
+		for _, i := range n.Status.Images {
+			addNames(there, i)
+		}
+	}
+	return there, nil
+}
+
+func addNames(there map[string]bool, i corev1.ContainerImage) {
+	for _, name := range i.Names {
+		there[name] = true
+	}
+}
+
+// toolsComponent pushes the image for the steps of workflows to the registry.
+func (w *world) toolsComponent() (component, error) {
+	r, err := recipe(image.Tools)
+	if err != nil {
+		return component{}, err
+	}
+	step := plan.Step{
+		Name: "push-" + image.Tools, Weight: 1, Expected: 2 * time.Second,
+		Provides: []plan.Object{derive.Image(toolsImage)},
+		Needs:    needs(part(partRegistry), authority, systemObject("Secret", registryLogin)),
+	}
+	for _, p := range r.Programs {
+		step.Needs = append(step.Needs, needs(binary(p.Name))...)
+	}
+	return component{step, within(patience, func(ctx context.Context, say func(string)) error {
+		return w.pushTools(ctx, r, say)
+	})}, nil
+}
+
+func (w *world) pushTools(ctx context.Context, r image.Recipe, say func(string)) error {
+	img, err := w.images.Image(ctx, r, say)
+	if err != nil {
+		return err
+	}
+	options, err := w.registry(ctx)
+	if err != nil {
+		return err
+	}
+	say("pushing " + toolsImage)
+	_, err = image.Push(ctx, toolsImage, img, options)
+	return err
+}

@@ -1,0 +1,209 @@
+package environment
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"kubernaut.ai/kubernaut/internal/environment/plan"
+	"kubernaut.ai/kubernaut/internal/environment/upstream"
+	"kubernaut.ai/kubernaut/internal/image"
+)
+
+// Tekton comes in three steps. Its settings are guarded by its own webhook,
+// which refuses everything while it does not answer: they are created before the
+// webhook exists, and changed only once it answers.
+func (w *world) tektonComponents(ctx context.Context) ([]component, error) {
+	rendered, err := w.tekton(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	definitions, err := stepOf("tekton-definitions", rendered.definitions)
+	if err != nil {
+		return nil, err
+	}
+	programs, err := stepOf("tekton", rendered.programs)
+	if err != nil {
+		return nil, err
+	}
+	definitions.Expected, programs.Expected = 3*time.Second, 12*time.Second
+	programs.Needs = append(programs.Needs, needs(dns)...)
+	programs.Provides = append(programs.Provides, part("tekton"))
+	for _, command := range image.TektonCommands { // the controller starts them by argument, not by manifest
+		programs.Needs = append(programs.Needs, needs(imageObject(image.Tekton(command)))...)
+	}
+	programs.Needs = append(programs.Needs, needs(imageObject(image.Shell))...)
+	settings := plan.Step{
+		Name: "tekton-webhook", Expected: 2 * time.Second,
+		Needs: needs(part("tekton")), Provides: []plan.Object{webhook},
+	}
+	return []component{
+		{definitions, within(patience, w.installDefinitions)},
+		{programs, within(patience, w.installTekton)},
+		{settings, within(patience, w.awaitWebhook)},
+		w.tektonAccounts(rendered.definitions),
+	}, nil
+}
+
+// tektonAccounts waits for what the cluster adds to Tekton's namespaces.
+func (w *world) tektonAccounts(definitions objects) component {
+	c := w.accountsComponent(definitions)
+	c.Name = "tekton-accounts"
+	return c
+}
+
+// tektonObjects are Tekton's manifests by the step that applies them.
+type tektonObjects struct {
+	definitions objects // all that runs nothing, settings among them
+	programs    objects
+}
+
+func (t tektonObjects) settings() objects {
+	return slices.DeleteFunc(slices.Clone(t.definitions), func(u *unstructured.Unstructured) bool { return !isSetting(u) })
+}
+
+func isSetting(u *unstructured.Unstructured) bool { return u.GetKind() == "ConfigMap" }
+
+// tektonNow is Tekton with the environment's authority and the images that were made.
+func (w *world) tektonNow(ctx context.Context) (tektonObjects, error) {
+	ca, err := w.authority()
+	if err != nil {
+		return tektonObjects{}, err
+	}
+	return w.tekton(ctx, ca.Cert)
+}
+
+func (w *world) tekton(ctx context.Context, ca []byte) (tektonObjects, error) {
+	config, err := w.tektonFolder(ctx)
+	if err != nil {
+		return tektonObjects{}, err
+	}
+	all, err := upstream.Tekton(upstream.TektonOptions{
+		Config: config, CA: ca, Shell: w.made.reference(image.Shell),
+		Image: func(command string) string { return w.made.reference(image.Tekton(command)) },
+	})
+	if err != nil {
+		return tektonObjects{}, err
+	}
+	var split tektonObjects
+	for _, u := range all {
+		switch u.GetKind() {
+		case "Deployment", "Service", "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration":
+			split.programs = append(split.programs, u)
+		default:
+			split.definitions = append(split.definitions, u)
+		}
+	}
+	return split, nil
+}
+
+// tektonFolder is the folder of manifests in Tekton's Go module, which is
+// downloaded where it is missing.
+func (w *world) tektonFolder(ctx context.Context) (string, error) {
+	const module = "github.com/tektoncd/pipeline"
+	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", module)
+	cmd.Dir = filepath.Join(w.cache.Source, "node", "tekton")
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("finding Tekton's manifests: go mod download %s: %w: %s", module, err, out)
+	}
+	return tektonConfig(out)
+}
+
+// installDefinitions creates the settings only where they are missing: a
+// webhook of an earlier run may guard them and not answer yet.
+func (w *world) installDefinitions(ctx context.Context, say func(string)) error {
+	k, err := w.kube()
+	if err != nil {
+		return err
+	}
+	t, err := w.tektonNow(ctx)
+	if err != nil {
+		return err
+	}
+	say(fmt.Sprintf("applying %d objects", len(t.definitions)))
+	others := slices.DeleteFunc(slices.Clone(t.definitions), isSetting)
+	applied, err := k.apply(ctx, others)
+	if err != nil {
+		return err
+	}
+	if _, err := k.createMissing(ctx, t.settings()); err != nil {
+		return err
+	}
+	return k.Wait(ctx, applied, say)
+}
+
+func (w *world) installTekton(ctx context.Context, say func(string)) error {
+	k, err := w.kube()
+	if err != nil {
+		return err
+	}
+	t, err := w.tektonNow(ctx)
+	if err != nil {
+		return err
+	}
+	return k.settle(ctx, t.programs, say)
+}
+
+// awaitWebhook waits until Tekton's webhooks have their rules and certificate
+// and answer, and then brings the settings up to date.
+func (w *world) awaitWebhook(ctx context.Context, say func(string)) error {
+	k, err := w.kube()
+	if err != nil {
+		return err
+	}
+	t, err := w.tektonNow(ctx)
+	if err != nil {
+		return err
+	}
+	for _, u := range t.programs {
+		if !strings.HasSuffix(u.GetKind(), "WebhookConfiguration") {
+			continue
+		}
+		if err := k.WaitUntil(ctx, u, unfilled, say); err != nil {
+			return err
+		}
+	}
+	if err := try(ctx, say, k.askWebhook); err != nil {
+		return fmt.Errorf("Tekton's webhook does not answer: %w", err)
+	}
+	_, err = k.apply(ctx, t.settings())
+	return err
+}
+
+// unfilled says what Tekton has not yet filled in of a webhook's configuration.
+func unfilled(u *unstructured.Unstructured) string {
+	hooks, _, _ := unstructured.NestedSlice(u.Object, "webhooks")
+	for _, h := range hooks {
+		hook, _ := h.(map[string]any)
+		if ca, _, _ := unstructured.NestedString(hook, "clientConfig", "caBundle"); ca == "" {
+			return "its certificate is not filled in yet"
+		}
+		if rules, _, _ := unstructured.NestedSlice(hook, "rules"); len(rules) == 0 {
+			return "its rules are not filled in yet"
+		}
+	}
+	return ""
+}
+
+// askWebhook has the API server ask the webhook about a Task that is not kept.
+func (k *kube) askWebhook(ctx context.Context) error {
+	task := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "tekton.dev/v1", "kind": "Task",
+		"metadata": map[string]any{"name": "webhook-answers", "namespace": upstream.TektonNamespace},
+		"spec":     map[string]any{"steps": []any{map[string]any{"image": "none", "command": []any{"true"}}}},
+	}}
+	r, err := k.Resource(task)
+	if err != nil {
+		return err
+	}
+	_, err = r.Create(ctx, task, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	return err
+}
