@@ -32,8 +32,8 @@ func (w *world) clusterComponents() ([]component, error) {
 			Provides: append(derive.Given(), clusterObject),
 			Needs: needs(machine, authority, binary(build.Kubernetes.Name), binary(build.Containerd.Name),
 				binary(build.ContainerdShim.Name), binary(build.Ctr.Name), binary(build.Pause.Name)),
-		}, within(patience, w.startCluster)},
-		{dnsStep, within(patience, w.installDNS)},
+		}, patient(w.startCluster)},
+		{dnsStep, patient(w.installDNS)},
 	}, nil
 }
 

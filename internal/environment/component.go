@@ -18,10 +18,10 @@ type component struct {
 // hopeless ends sooner; this ends what nobody can tell from slow.
 const patience = 5 * time.Minute
 
-// within limits how long a task may take.
-func within(limit time.Duration, work run.Task) run.Task {
+// patient ends a task that takes longer than patience.
+func patient(work run.Task) run.Task {
 	return func(ctx context.Context, say func(string)) error {
-		ctx, cancel := context.WithTimeout(ctx, limit)
+		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
 		return work(ctx, say)
 	}

@@ -20,13 +20,13 @@ func (w *world) databaseComponents() []component {
 		{plan.Step{
 			Name: "database", Expected: time.Second, Provides: []plan.Object{database},
 			Needs: needs(part(partPostgreSQL), systemObject("Secret", databaseSecret).WithKey(ownerPassword)),
-		}, within(patience, func(ctx context.Context, say func(string)) error {
+		}, patient(func(ctx context.Context, say func(string)) error {
 			return w.ask(ctx, login{ownerRole, ownerPassword, "SELECT 1"}, say)
 		})},
 		{plan.Step{
 			Name: "schema", Expected: time.Second, Provides: []plan.Object{schema},
 			Needs: needs(part(partMigration), systemObject("Secret", databaseSecret).WithKey(servicePassword)),
-		}, within(patience, func(ctx context.Context, say func(string)) error {
+		}, patient(func(ctx context.Context, say func(string)) error {
 			return w.ask(ctx, login{serviceRole, servicePassword, "SELECT count(*) FROM audit_event_id WHERE false"}, say)
 		})},
 	}
@@ -63,7 +63,7 @@ func query(ctx context.Context, cfg *pgx.ConnConfig, sql string) error {
 	if err != nil {
 		return fmt.Errorf("connecting to PostgreSQL: %w", err)
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // only asked
 	var answer int
 	if err := conn.QueryRow(ctx, sql).Scan(&answer); err != nil {
 		return fmt.Errorf("asking PostgreSQL as %s: %w", cfg.User, err)

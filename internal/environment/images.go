@@ -153,7 +153,7 @@ func (w *world) toolsComponent() (component, error) {
 	for _, p := range r.Programs {
 		step.Needs = append(step.Needs, needs(binary(p.Name))...)
 	}
-	return component{step, within(patience, func(ctx context.Context, say func(string)) error {
+	return component{step, patient(func(ctx context.Context, say func(string)) error {
 		return w.pushTools(ctx, r, say)
 	})}, nil
 }

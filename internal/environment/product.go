@@ -65,7 +65,7 @@ func (w *world) productComponents(ctx context.Context) ([]component, error) {
 		step.Expected = extra.expected
 		step.Needs = append(step.Needs, needs(extra.needs...)...)
 		step.Provides = append(step.Provides, part(name))
-		all = append(all, component{step, within(patience, w.install(name))})
+		all = append(all, component{step, patient(w.install(name))})
 	}
 	return append(all, w.accountsComponent(rendered[partNamespaces])), nil
 }
@@ -172,7 +172,7 @@ func (w *world) accountsComponent(namespaces ...objects) component {
 			}
 		}
 	}
-	return component{step, within(patience, func(ctx context.Context, say func(string)) error {
+	return component{step, patient(func(ctx context.Context, say func(string)) error {
 		k, err := w.kube()
 		if err != nil {
 			return err

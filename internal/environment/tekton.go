@@ -45,9 +45,9 @@ func (w *world) tektonComponents(ctx context.Context) ([]component, error) {
 		Needs: needs(part("tekton")), Provides: []plan.Object{webhook},
 	}
 	return []component{
-		{definitions, within(patience, w.installDefinitions)},
-		{programs, within(patience, w.installTekton)},
-		{settings, within(patience, w.awaitWebhook)},
+		{definitions, patient(w.installDefinitions)},
+		{programs, patient(w.installTekton)},
+		{settings, patient(w.awaitWebhook)},
 		w.tektonAccounts(rendered.definitions),
 	}, nil
 }
