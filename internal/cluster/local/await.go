@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -119,18 +120,42 @@ func isReady(r report, name string) bool {
 	return false
 }
 
+// decisive matches the line with which a program says why it ends; what follows
+// it is often long and says less.
+var decisive = regexp.MustCompile(`^(panic: |fatal error: |Error: |F\d{4} )|"level":"(fatal|panic)"|level=fatal`)
+
+// essence shortens the end of a log to at most count lines: the last decisive
+// ones and what follows them up to a stack, or else the last ones.
+func essence(lines []string, count int) []string {
+	from := len(lines) - 1
+	for from >= 0 && !decisive.MatchString(lines[from]) {
+		from--
+	}
+	if from < 0 {
+		return lines[max(0, len(lines)-count):]
+	}
+	for from > 0 && decisive.MatchString(lines[from-1]) {
+		from--
+	}
+	to := from
+	for to < min(len(lines), from+count) && !strings.HasPrefix(lines[to], "goroutine ") {
+		to++
+	}
+	return lines[from:to]
+}
+
 // tail returns the end of a component's log, ready to be put behind an error.
 func (c *Cluster) tail(name string) string {
 	path := c.node.log(name)
-	lines, err := lastOf(path, lastLines)
+	lines, err := lastOf(path)
 	if err != nil || len(lines) == 0 {
 		return fmt.Sprintf("; it wrote nothing to %s", path)
 	}
-	return fmt.Sprintf("; the end of %s:\n  %s", path, strings.Join(lines, "\n  "))
+	return fmt.Sprintf("; the end of %s:\n  %s", path, strings.Join(essence(lines, lastLines), "\n  "))
 }
 
 // lastOf reads the last lines of a file that may be long.
-func lastOf(path string, count int) ([]string, error) {
+func lastOf(path string) ([]string, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -147,6 +172,5 @@ func lastOf(path string, count int) ([]string, error) {
 	if err != nil || len(raw) == 0 {
 		return nil, err
 	}
-	lines := strings.Split(string(raw), "\n")
-	return lines[max(0, len(lines)-count):], nil
+	return strings.Split(string(raw), "\n"), nil
 }

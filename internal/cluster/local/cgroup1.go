@@ -97,7 +97,7 @@ func (h hierarchy) makeGroup(name string, pid int) error {
 
 // Mount mounts each hierarchy in a folder of its controllers' names.
 func (c cgroups1) Mount(target string) error {
-	if err := mount("tmpfs", target, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=755"); err != nil {
+	if err := mount("tmpfs", target, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=755"); err != nil {
 		return err
 	}
 	for _, h := range c {
@@ -109,7 +109,7 @@ func (c cgroups1) Mount(target string) error {
 		if strings.HasPrefix(data, "name=") {
 			data = "none," + data
 		}
-		if err := mount("cgroup", dir, "cgroup", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, data); err != nil {
+		if err := mount("cgroup", dir, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, data); err != nil {
 			return err
 		}
 		if err := h.links(target); err != nil {

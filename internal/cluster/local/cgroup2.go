@@ -37,7 +37,7 @@ func (c cgroups2) Make(name string, pid int) error {
 // Mount mounts the tree and moves the caller into a group of its own, so that
 // the root of what it sees can hand down controllers to pods.
 func (c cgroups2) Mount(target string) error {
-	if err := mount("cgroup2", target, "cgroup2", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+	if err := mount("cgroup2", target, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return err
 	}
 	own := filepath.Join(target, "node")

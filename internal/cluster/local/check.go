@@ -226,10 +226,10 @@ func checkKernel(ctx context.Context) Finding {
 
 // probe runs in new namespaces, which take with them whatever it makes.
 func probe([]string) error {
-	if err := mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+	if err := alter("/", unix.MS_REC|unix.MS_PRIVATE); err != nil {
 		return err
 	}
-	if err := mount("tmpfs", "/tmp", "tmpfs", 0, ""); err != nil {
+	if err := mount("tmpfs", "/tmp", 0, ""); err != nil {
 		return err
 	}
 	for _, dir := range []string{"/tmp/lower", "/tmp/upper", "/tmp/work", "/tmp/merged"} {
@@ -237,7 +237,7 @@ func probe([]string) error {
 			return err
 		}
 	}
-	if err := mount("overlay", "/tmp/merged", "overlay", 0, "lowerdir=/tmp/lower,upperdir=/tmp/upper,workdir=/tmp/work"); err != nil {
+	if err := mount("overlay", "/tmp/merged", 0, "lowerdir=/tmp/lower,upperdir=/tmp/upper,workdir=/tmp/work"); err != nil {
 		return err
 	}
 	for _, try := range [][]string{

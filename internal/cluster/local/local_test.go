@@ -24,9 +24,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func newCluster(t *testing.T, o Options) *Cluster {
+func newCluster(t *testing.T) *Cluster {
 	t.Helper()
-	c, err := New(build.Cache{Dir: t.TempDir()}, o)
+	c, err := New(build.Cache{Dir: t.TempDir()}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,13 +46,13 @@ func TestNamesAreChecked(t *testing.T) {
 }
 
 func TestSameNameInTwoCachesIsTwoClusters(t *testing.T) {
-	if a, b := newCluster(t, Options{}), newCluster(t, Options{}); a.group() == b.group() {
+	if a, b := newCluster(t), newCluster(t); a.group() == b.group() {
 		t.Errorf("both have the control group %s", a.group())
 	}
 }
 
 func TestNothingThereIsAbsent(t *testing.T) {
-	c := newCluster(t, Options{})
+	c := newCluster(t)
 	status, err := c.Status(t.Context())
 	if err != nil || status.State != cluster.Absent {
 		t.Errorf("status %v, %v; want Absent", status.State, err)
@@ -72,7 +72,7 @@ func TestProcessIsMoreThanItsNumber(t *testing.T) {
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer child.Wait() //nolint:errcheck // killed below
+	defer func() { _ = child.Wait() }() // killed below
 	real, err := identify(child.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
@@ -152,7 +152,7 @@ func TestLastPortIsTakenAgain(t *testing.T) {
 }
 
 func TestHopelessStartsAreTold(t *testing.T) {
-	c := newCluster(t, Options{})
+	c := newCluster(t)
 	self, err := identify(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
@@ -199,9 +199,27 @@ func TestLastLinesOfALongLog(t *testing.T) {
 	if err := os.WriteFile(path, []byte(long), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	lines, err := lastOf(path, 2)
-	if diff := cmp.Diff([]string{"last but one", "last"}, lines); err != nil || diff != "" {
+	lines, err := lastOf(path)
+	if diff := cmp.Diff([]string{"last but one", "last"}, essence(lines, 2)); err != nil || diff != "" {
 		t.Errorf("%v\n%s", err, diff)
+	}
+	if len(lines) > 2000 {
+		t.Errorf("%d lines were read to find the last two", len(lines))
+	}
+}
+
+func TestErrorsBeginWithWhatDecided(t *testing.T) {
+	for name, c := range map[string]struct{ log, want string }{
+		"panic":     {"a\n{\"level\":\"panic\"}\npanic: db\ngoroutine 1\nb\nc", "{\"level\":\"panic\"}\npanic: db"},
+		"last one":  {"panic: old\na\npanic: new\nb", "panic: new\nb"},
+		"klog":      {"I0101 fine\nF0101 12:00:00 no port\nb", "F0101 12:00:00 no port\nb"},
+		"zap":       {"a\n{\"level\":\"fatal\",\"msg\":\"x\"}", "{\"level\":\"fatal\",\"msg\":\"x\"}"},
+		"cobra":     {"Error: unknown flag\nUsage:", "Error: unknown flag\nUsage:"},
+		"undecided": {"a\nb\nc\nd", "b\nc\nd"},
+	} {
+		if got := strings.Join(essence(strings.Split(c.log, "\n"), 3), "\n"); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
 	}
 }
 
@@ -260,7 +278,7 @@ func TestFindingsSayWhatToDo(t *testing.T) {
 }
 
 func TestCertificatesSuitTheirProgram(t *testing.T) {
-	n := newCluster(t, Options{}).node
+	n := newCluster(t).node
 	now := time.Now()
 	first, err := n.issue(now)
 	if err != nil {

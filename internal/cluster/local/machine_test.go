@@ -86,6 +86,7 @@ type possessions struct {
 	folders    []string // of control groups
 	processes  []process
 	namespaces map[string]bool // "net:[4026532000]"
+	seen       uint64          // when, in clock ticks since the machine's start
 }
 
 func belongings(t *testing.T, c *Cluster) possessions {
@@ -94,7 +95,7 @@ func belongings(t *testing.T, c *Cluster) possessions {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := possessions{cluster: c, namespaces: map[string]bool{}}
+	p := possessions{cluster: c, namespaces: map[string]bool{}, seen: ticks(t)}
 	if p.folders, err = groups.Folders(c.group()); err != nil {
 		t.Fatal(err)
 	}
@@ -128,9 +129,20 @@ func namespacesOf(pid string) map[string]bool {
 	return all
 }
 
+// ticks is the time as /proc counts it for processes.
+func ticks(t *testing.T) uint64 {
+	t.Helper()
+	seconds, _, _ := strings.Cut(read(t, "/proc/uptime"), " ")
+	up, err := strconv.ParseFloat(seconds, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uint64(up * 100)
+}
+
 // ended says that none of the processes is left, nor another one in one of
-// their namespaces. The kernel gives the numbers of namespaces anew, so this is
-// asked before anything else is started.
+// their namespaces. The kernel gives the numbers of namespaces anew, so younger
+// processes may have one that was ours.
 func (p possessions) ended(t *testing.T) {
 	t.Helper()
 	if len(p.processes) < 8 || len(p.namespaces) < 6 {
@@ -146,6 +158,13 @@ func (p possessions) ended(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, dir := range all {
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if other, err := identify(pid); err != nil || other.Start > p.seen {
+			continue // ended meanwhile, or younger
+		}
 		for name := range namespacesOf(filepath.Base(dir)) {
 			if p.namespaces[name] {
 				t.Errorf("%s is still in namespace %s", dir, name)

@@ -9,23 +9,41 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mount is mount(2) with an error that says what and where.
-func mount(source, target, fstype string, flags uintptr, data string) error {
-	if err := unix.Mount(source, target, fstype, flags, data); err != nil {
-		return fmt.Errorf("mounting %s at %s: %w", source, target, err)
+// mount mounts a file system of the kernel's own, which has no source.
+func mount(fstype, target string, flags uintptr, data string) error {
+	if err := unix.Mount(fstype, target, fstype, flags, data); err != nil {
+		return fmt.Errorf("mounting %s at %s: %w", fstype, target, err)
 	}
 	return nil
 }
+
+// attach shows what is at source also at target, with all that is mounted below.
+func attach(source, target string) error {
+	if err := unix.Mount(source, target, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("showing %s at %s: %w", source, target, err)
+	}
+	return nil
+}
+
+// alter changes the flags of what is mounted at target.
+func alter(target string, flags uintptr) error {
+	if err := unix.Mount("none", target, "", flags, ""); err != nil {
+		return fmt.Errorf("changing the mount at %s: %w", target, err)
+	}
+	return nil
+}
+
+const readOnly = unix.MS_BIND | unix.MS_REMOUNT | unix.MS_RDONLY
 
 // enterRoot gives the node a root of its own, in memory, with the machine's
 // programs in it, read-only, and the node's own files. Whatever is written
 // elsewhere ends with the node.
 func (n node) enterRoot(groups cgroups) error {
-	if err := mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+	if err := alter("/", unix.MS_REC|unix.MS_PRIVATE); err != nil {
 		return err // from here on the machine sees none of our mounts
 	}
 	root := n.path("root")
-	if err := mount("tmpfs", root, "tmpfs", 0, "mode=755"); err != nil {
+	if err := mount("tmpfs", root, 0, "mode=755"); err != nil {
 		return err
 	}
 	for _, fill := range []func(root string) error{n.fillPrograms, n.fillDevices, n.fillFiles, n.fillEtc} {
@@ -40,7 +58,7 @@ func (n node) enterRoot(groups cgroups) error {
 		return err
 	}
 	// Pods may ask for mounts of theirs to be seen by the node.
-	return mount("none", "/", "", unix.MS_REC|unix.MS_SHARED, "")
+	return alter("/", unix.MS_REC|unix.MS_SHARED)
 }
 
 // pivot makes root the root and lets go of the old one.
@@ -92,7 +110,7 @@ func show(root, path string) error {
 	if err := bind(path, target, info.IsDir()); err != nil {
 		return err
 	}
-	return mount("none", target, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, "")
+	return alter(target, readOnly)
 }
 
 // bind shows source at target, which it creates.
@@ -107,7 +125,7 @@ func bind(source, target string, folder bool) error {
 	} else if err := os.WriteFile(target, nil, 0o644); err != nil {
 		return err
 	}
-	return mount(source, target, "", unix.MS_BIND|unix.MS_REC, "")
+	return attach(source, target)
 }
 
 // devices are the ones of the machine that a node needs. kubelet reads kmsg to
@@ -119,7 +137,7 @@ func (n node) fillDevices(root string) error {
 	if err := os.Mkdir(dev, 0o755); err != nil {
 		return err
 	}
-	if err := mount("tmpfs", dev, "tmpfs", unix.MS_NOSUID, "mode=755"); err != nil {
+	if err := mount("tmpfs", dev, unix.MS_NOSUID, "mode=755"); err != nil {
 		return err
 	}
 	for _, name := range devices {
@@ -144,7 +162,7 @@ func (n node) fillDevices(root string) error {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			return err
 		}
-		if err := mount(m.fstype, dir, m.fstype, unix.MS_NOSUID|unix.MS_NOEXEC, m.data); err != nil {
+		if err := mount(m.fstype, dir, unix.MS_NOSUID|unix.MS_NOEXEC, m.data); err != nil {
 			return err
 		}
 	}
@@ -159,7 +177,7 @@ func (n node) fillFiles(root string) error {
 		if err := os.Mkdir(target, 0o755); err != nil {
 			return err
 		}
-		if err := mount("tmpfs", target, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, ""); err != nil {
+		if err := mount("tmpfs", target, unix.MS_NOSUID|unix.MS_NODEV, ""); err != nil {
 			return err
 		}
 	}
@@ -203,11 +221,11 @@ func (n node) fillEtc(root string) error {
 // mountKernel mounts the views of the kernel, as the node's namespaces make
 // them, and keeps the node from changing the machine's settings.
 func (n node) mountKernel(groups cgroups) error {
-	for _, m := range []struct{ source, target string }{{"proc", "/proc"}, {"sysfs", "/sys"}} {
+	for _, m := range []struct{ fstype, target string }{{"proc", "/proc"}, {"sysfs", "/sys"}} {
 		if err := os.Mkdir(m.target, 0o555); err != nil {
 			return err
 		}
-		if err := mount(m.source, m.target, m.source, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		if err := mount(m.fstype, m.target, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 			return err
 		}
 	}
@@ -232,11 +250,11 @@ var wanted = map[string]string{
 func guardSettings() error {
 	const settings = "/proc/sys"
 	for _, path := range []string{settings, settings + "/net"} { // the second stays writable
-		if err := mount(path, path, "", unix.MS_BIND, ""); err != nil {
+		if err := attach(path, path); err != nil {
 			return err
 		}
 	}
-	if err := mount("none", settings, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+	if err := alter(settings, readOnly); err != nil {
 		return err
 	}
 	for name, value := range wanted {
@@ -247,7 +265,7 @@ func guardSettings() error {
 		if err := os.WriteFile(file, []byte(value+"\n"), 0o644); err != nil {
 			return err
 		}
-		if err := mount(file, filepath.Join(settings, name), "", unix.MS_BIND, ""); err != nil {
+		if err := attach(file, filepath.Join(settings, name)); err != nil {
 			return err
 		}
 	}
