@@ -87,7 +87,7 @@ func ours(name, pkg string) Program { return Program{Name: name, Module: ".", Pa
 func Assets(c Cache) (dir string, err error) {
 	program, ok := c.Lookup(Kubernetes)
 	if !ok {
-		return "", fmt.Errorf("kubernetes is not built from the present sources: run `kubernaut env build`, which puts it into %s", c.Dir)
+		return "", fmt.Errorf("kubernetes is not built from the present sources: run `make build`, then `bin/kubernaut env build`, which puts it into %s", c.Dir)
 	}
 	dir = filepath.Join(filepath.Dir(program), "envtest")
 	return dir, Links(dir, program, "etcd", "kube-apiserver", "kubectl")

@@ -34,7 +34,7 @@ func (c *Cluster) await(ctx context.Context, rec record, say func(string)) error
 			return err
 		}
 		if !loaded && isReady(told, containerd) {
-			if err := c.loadPause(ctx); err != nil {
+			if err := c.loadPause(ctx, say); err != nil {
 				return err
 			}
 			loaded = true

@@ -24,7 +24,7 @@ func realCluster(t *testing.T, name string) *Cluster {
 		t.Fatal(err)
 	}
 	if _, ok := cache.Lookup(build.Kubernetes); !ok {
-		t.Fatal("kubernetes is not built: run `kubernaut env build`")
+		t.Fatal("kubernetes is not built: run `make build`, then `bin/kubernaut env build`")
 	}
 	c, err := New(cache, Options{Name: name})
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 
-	"kubernaut.ai/kubernaut/internal/build"
 	"kubernaut.ai/kubernaut/internal/image"
 )
 
@@ -31,28 +31,19 @@ func (c *Cluster) LoadImage(ctx context.Context, archive string) error {
 	return nil
 }
 
-func (c *Cluster) pauseArchive() string { return c.node.path("pause.tar") }
-
-// pauseImage makes the image whose only process holds a pod's namespaces open,
-// and returns its reference.
-func (c *Cluster) pauseImage(ctx context.Context, say func(string)) (string, error) {
-	program, err := c.cache.Build(ctx, build.Pause, say)
-	if err != nil {
-		return "", err
-	}
-	tree := image.NewTree()
-	if err := tree.File("/pause", program); err != nil {
-		return "", err
-	}
-	img, err := image.Assemble(tree, image.Config{Entrypoint: []string{"/pause"}, User: image.NonRoot})
-	if err != nil {
-		return "", err
-	}
-	ref, err := image.Reference("pause", img)
-	if err != nil {
-		return "", err
-	}
-	return ref, image.Save(c.pauseArchive(), ref, img)
+// pause is the image whose only process holds a pod's namespaces open. The node
+// starts no pod without it, so it is the cluster's own business.
+func (c *Cluster) pause(ctx context.Context, say func(string)) (image.Archive, error) {
+	store := image.Store{Dir: filepath.Join(c.cache.Dir, "images"), Programs: c.cache}
+	recipes := image.Recipes()
+	i := slices.IndexFunc(recipes, func(r image.Recipe) bool { return r.Name == image.Pause })
+	return store.Archive(ctx, recipes[i], say)
 }
 
-func (c *Cluster) loadPause(ctx context.Context) error { return c.LoadImage(ctx, c.pauseArchive()) }
+func (c *Cluster) loadPause(ctx context.Context, say func(string)) error {
+	archive, err := c.pause(ctx, say)
+	if err != nil {
+		return err
+	}
+	return c.LoadImage(ctx, archive.Path)
+}

@@ -58,11 +58,11 @@ func (c *Cluster) prepare(ctx context.Context, say func(string)) error {
 	if err := c.findPrograms(ctx, say); err != nil {
 		return err
 	}
-	pause, err := c.pauseImage(ctx, say)
+	pause, err := c.pause(ctx, say)
 	if err != nil {
 		return err
 	}
-	n.Pause = pause
+	n.Pause = pause.Reference
 	certs, err := n.issue(time.Now())
 	if err != nil {
 		return err
