@@ -35,8 +35,9 @@ func rank(u *unstructured.Unstructured) int {
 	}
 }
 
-// apply sends the objects to the API server, which works out what changes, and
-// returns them as they are there now. All errors are joined.
+// apply sends the objects that differ from what was applied before to the API
+// server, which works out what changes, and returns all as they are there now.
+// All errors are joined.
 func (k *kube) apply(ctx context.Context, objects []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
 	return k.inOrder(ctx, objects, k.applyOne)
 }
@@ -44,11 +45,7 @@ func (k *kube) apply(ctx context.Context, objects []*unstructured.Unstructured) 
 // createMissing makes the objects that are not there and leaves the others alone.
 func (k *kube) createMissing(ctx context.Context, objects []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
 	return k.inOrder(ctx, objects, func(ctx context.Context, u *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-		r, err := k.Resource(u)
-		if err != nil {
-			return nil, err
-		}
-		found, err := r.Get(ctx, u.GetName(), metav1.GetOptions{})
+		found, err := k.get(ctx, u)
 		if apierrors.IsNotFound(err) {
 			return k.applyOne(ctx, u)
 		}
@@ -81,7 +78,7 @@ func sendAll(ctx context.Context, objects, done []*unstructured.Unstructured, se
 	errs := make([]error, len(objects))
 	for i, u := range objects {
 		group.Go(func() error {
-			sent, err := send(ctx, u)
+			sent, err := sendOne(ctx, u, send)
 			if err != nil {
 				errs[i] = fmt.Errorf("applying %s: %w", derive.Of(u), err)
 			}
@@ -93,19 +90,52 @@ func sendAll(ctx context.Context, objects, done []*unstructured.Unstructured, se
 	return errors.Join(errs...)
 }
 
+// sendOne sends an object, again and again while the server only says that it
+// is too busy to do it in time.
+func sendOne(ctx context.Context, u *unstructured.Unstructured, send sender) (*unstructured.Unstructured, error) {
+	for {
+		sent, err := send(ctx, u)
+		if err == nil || ctx.Err() != nil || !busy(err) {
+			return sent, err
+		}
+	}
+}
+
+func busy(err error) bool {
+	return apierrors.IsTimeout(err) || apierrors.IsServerTimeout(err) || apierrors.IsTooManyRequests(err)
+}
+
 func (k *kube) applyOne(ctx context.Context, u *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	if k.applied.knows(u) {
+		found, err := k.get(ctx, u)
+		if err == nil && k.applied.unchanged(u, found) {
+			return found, nil
+		}
+	}
 	r, err := k.Resource(u)
 	if err != nil {
 		return nil, err
 	}
-	return r.Apply(ctx, u.GetName(), u, metav1.ApplyOptions{FieldManager: manager, Force: true})
+	applied, err := r.Apply(ctx, u.GetName(), u, metav1.ApplyOptions{FieldManager: manager, Force: true})
+	if err == nil {
+		k.applied.note(u, applied)
+	}
+	return applied, err
+}
+
+func (k *kube) get(ctx context.Context, u *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	r, err := k.Resource(u)
+	if err != nil {
+		return nil, err
+	}
+	return r.Get(ctx, u.GetName(), metav1.GetOptions{})
 }
 
 // settle applies the objects and waits until they are ready.
 func (k *kube) settle(ctx context.Context, objects []*unstructured.Unstructured, say func(string)) error {
 	say(fmt.Sprintf("applying %d objects", len(objects)))
 	applied, err := k.apply(ctx, objects)
-	if err != nil {
+	if err := errors.Join(err, k.applied.keep()); err != nil {
 		return err
 	}
 	return k.Wait(ctx, applied, say)

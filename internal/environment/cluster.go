@@ -2,13 +2,12 @@ package environment
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"kubernaut.ai/kubernaut/internal/build"
+	"kubernaut.ai/kubernaut/internal/cluster"
 	"kubernaut.ai/kubernaut/internal/cluster/local"
 	"kubernaut.ai/kubernaut/internal/environment/derive"
 	"kubernaut.ai/kubernaut/internal/environment/plan"
@@ -37,7 +36,17 @@ func (w *world) clusterComponents() ([]component, error) {
 	}, nil
 }
 
-func (w *world) checkMachine(ctx context.Context, _ func(string)) error {
+// checkMachine looks at the machine before anything is built or started on it.
+// Where the cluster runs already, the machine has shown that it can.
+func (w *world) checkMachine(ctx context.Context, say func(string)) error {
+	c, err := w.anyCluster()
+	if err != nil {
+		return err
+	}
+	if status, err := c.Status(ctx); err == nil && status.State == cluster.Ready {
+		say("the cluster runs")
+		return nil
+	}
 	var errs []error
 	for _, f := range local.Check(ctx, w.cache) {
 		if !f.OK {
@@ -85,16 +94,4 @@ func (w *world) installDNS(ctx context.Context, say func(string)) error {
 		return err
 	}
 	return k.settle(ctx, manifests, say)
-}
-
-// tektonConfig reads where `go mod download -json` says the module is.
-func tektonConfig(out []byte) (string, error) {
-	var module struct{ Dir, Error string }
-	if err := json.Unmarshal(out, &module); err != nil {
-		return "", fmt.Errorf("finding Tekton's manifests: %w", err)
-	}
-	if module.Error != "" {
-		return "", fmt.Errorf("finding Tekton's manifests: %s", module.Error)
-	}
-	return filepath.Join(module.Dir, "config"), nil
 }

@@ -46,7 +46,7 @@ func (w *world) components(ctx context.Context) ([]component, error) {
 	all := w.buildComponents()
 	images, imagesErr := w.imageComponents()
 	clusters, clusterErr := w.clusterComponents()
-	tekton, tektonErr := w.tektonComponents(ctx)
+	tekton, tektonErr := w.tektonComponents()
 	product, productErr := w.productComponents(ctx)
 	if err := errors.Join(imagesErr, clusterErr, tektonErr, productErr); err != nil {
 		return nil, err

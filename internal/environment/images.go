@@ -68,8 +68,8 @@ func (w *world) imageComponents() ([]component, error) {
 			component{loaded, func(ctx context.Context, say func(string)) error { return w.loadImages(ctx, g, say) }},
 		)
 	}
-	tools, err := w.toolsComponent()
-	return append(all, tools), err
+	tools, err := w.toolsComponents()
+	return append(all, tools...), err
 }
 
 func (w *world) makeImages(ctx context.Context, g imageGroup, say func(string)) error {
@@ -139,31 +139,41 @@ func addNames(there map[string]bool, i corev1.ContainerImage) {
 	}
 }
 
-// toolsComponent pushes the image for the steps of workflows to the registry.
-func (w *world) toolsComponent() (component, error) {
+// toolsComponents make the image for the steps of workflows and push it to the
+// environment's registry.
+func (w *world) toolsComponents() ([]component, error) {
 	r, err := recipe(image.Tools)
 	if err != nil {
-		return component{}, err
+		return nil, err
 	}
-	step := plan.Step{
+	made := plan.Step{Name: "image-" + image.Tools, Weight: 1, Expected: time.Second, Provides: []plan.Object{archive(image.Tools)}}
+	for _, p := range r.Programs {
+		made.Needs = append(made.Needs, needs(binary(p.Name))...)
+	}
+	pushed := plan.Step{
 		Name: "push-" + image.Tools, Weight: 1, Expected: 2 * time.Second,
 		Provides: []plan.Object{derive.Image(toolsImage)},
-		Needs:    needs(part(partRegistry), authority, systemObject("Secret", registryLogin)),
+		Needs:    needs(archive(image.Tools), part(partRegistry), authority, systemObject("Secret", registryLogin)),
 	}
-	for _, p := range r.Programs {
-		step.Needs = append(step.Needs, needs(binary(p.Name))...)
-	}
-	return component{step, patient(func(ctx context.Context, say func(string)) error {
-		return w.pushTools(ctx, r, say)
-	})}, nil
+	return []component{
+		{made, func(ctx context.Context, say func(string)) error {
+			return w.makeImages(ctx, imageGroup{image.Tools, []string{image.Tools}}, say)
+		}},
+		{pushed, patient(func(ctx context.Context, say func(string)) error { return w.pushTools(ctx, r, say) })},
+	}, nil
 }
 
+// pushTools pushes the image unless the registry's tag is that image already.
 func (w *world) pushTools(ctx context.Context, r image.Recipe, say func(string)) error {
-	img, err := w.images.Image(ctx, r, say)
+	options, err := w.registry(ctx)
 	if err != nil {
 		return err
 	}
-	options, err := w.registry(ctx)
+	if there, err := image.Resolve(ctx, toolsImage, options); err == nil && there == w.made.get(r.Name).Digest {
+		say("it was there")
+		return nil
+	}
+	img, err := w.images.Image(ctx, r, say)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -97,7 +98,8 @@ func (w *world) makeSecrets(ctx context.Context, say func(string)) error {
 	if err != nil {
 		return err
 	}
-	if _, err := k.apply(ctx, derived); err != nil {
+	_, err = k.apply(ctx, derived)
+	if err := errors.Join(err, k.applied.keep()); err != nil {
 		return err
 	}
 	say(fmt.Sprintf("%d passwords made, %d kept", made, len(generated)-made))

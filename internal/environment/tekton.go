@@ -2,6 +2,8 @@ package environment
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"kubernaut.ai/kubernaut/internal/environment/manifest"
 	"kubernaut.ai/kubernaut/internal/environment/plan"
 	"kubernaut.ai/kubernaut/internal/environment/upstream"
 	"kubernaut.ai/kubernaut/internal/image"
@@ -20,8 +23,8 @@ import (
 // Tekton comes in three steps. Its settings are guarded by its own webhook,
 // which refuses everything while it does not answer: they are created before the
 // webhook exists, and changed only once it answers.
-func (w *world) tektonComponents(ctx context.Context) ([]component, error) {
-	rendered, err := w.tekton(ctx, nil)
+func (w *world) tektonComponents() ([]component, error) {
+	rendered, err := w.tekton(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -72,21 +75,21 @@ func (t tektonObjects) settings() objects {
 func isSetting(u *unstructured.Unstructured) bool { return u.GetKind() == "ConfigMap" }
 
 // tektonNow is Tekton with the environment's authority and the images that were made.
-func (w *world) tektonNow(ctx context.Context) (tektonObjects, error) {
+func (w *world) tektonNow() (tektonObjects, error) {
 	ca, err := w.authority()
 	if err != nil {
 		return tektonObjects{}, err
 	}
-	return w.tekton(ctx, ca.Cert)
+	return w.tekton(ca.Cert)
 }
 
-func (w *world) tekton(ctx context.Context, ca []byte) (tektonObjects, error) {
-	config, err := w.tektonFolder(ctx)
+func (w *world) tekton(ca []byte) (tektonObjects, error) {
+	manifests, err := w.manifests()
 	if err != nil {
 		return tektonObjects{}, err
 	}
 	all, err := upstream.Tekton(upstream.TektonOptions{
-		Config: config, CA: ca, Shell: w.made.reference(image.Shell),
+		Manifests: manifests, CA: ca, Shell: w.made.reference(image.Shell),
 		Image: func(command string) string { return w.made.reference(image.Tekton(command)) },
 	})
 	if err != nil {
@@ -104,17 +107,28 @@ func (w *world) tekton(ctx context.Context, ca []byte) (tektonObjects, error) {
 	return split, nil
 }
 
-// tektonFolder is the folder of manifests in Tekton's Go module, which is
-// downloaded where it is missing.
-func (w *world) tektonFolder(ctx context.Context) (string, error) {
+// readTekton reads the manifests in Tekton's Go module, which is downloaded
+// where it is missing.
+func (w *world) readTekton() (objects, error) {
 	const module = "github.com/tektoncd/pipeline"
-	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", module)
+	cmd := exec.Command("go", "mod", "download", "-json", module)
 	cmd.Dir = filepath.Join(w.cache.Source, "node", "tekton")
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("finding Tekton's manifests: go mod download %s: %w: %s", module, err, out)
+		return nil, fmt.Errorf("finding Tekton's manifests: go mod download %s: %w: %s", module, err, out)
 	}
-	return tektonConfig(out)
+	var found struct{ Dir, Error string }
+	if err := json.Unmarshal(out, &found); err != nil {
+		return nil, fmt.Errorf("finding Tekton's manifests: %w", err)
+	}
+	if found.Error != "" {
+		return nil, fmt.Errorf("finding Tekton's manifests: %s", found.Error)
+	}
+	read, err := manifest.ReadFolder(filepath.Join(found.Dir, "config"))
+	if err != nil {
+		return nil, fmt.Errorf("reading Tekton's manifests: %w", err)
+	}
+	return read, nil
 }
 
 // installDefinitions creates the settings only where they are missing: a
@@ -124,7 +138,7 @@ func (w *world) installDefinitions(ctx context.Context, say func(string)) error 
 	if err != nil {
 		return err
 	}
-	t, err := w.tektonNow(ctx)
+	t, err := w.tektonNow()
 	if err != nil {
 		return err
 	}
@@ -134,7 +148,8 @@ func (w *world) installDefinitions(ctx context.Context, say func(string)) error 
 	if err != nil {
 		return err
 	}
-	if _, err := k.createMissing(ctx, t.settings()); err != nil {
+	_, err = k.createMissing(ctx, t.settings())
+	if err := errors.Join(err, k.applied.keep()); err != nil {
 		return err
 	}
 	return k.Wait(ctx, applied, say)
@@ -145,7 +160,7 @@ func (w *world) installTekton(ctx context.Context, say func(string)) error {
 	if err != nil {
 		return err
 	}
-	t, err := w.tektonNow(ctx)
+	t, err := w.tektonNow()
 	if err != nil {
 		return err
 	}
@@ -159,7 +174,7 @@ func (w *world) awaitWebhook(ctx context.Context, say func(string)) error {
 	if err != nil {
 		return err
 	}
-	t, err := w.tektonNow(ctx)
+	t, err := w.tektonNow()
 	if err != nil {
 		return err
 	}
@@ -175,7 +190,7 @@ func (w *world) awaitWebhook(ctx context.Context, say func(string)) error {
 		return fmt.Errorf("Tekton's webhook does not answer: %w", err)
 	}
 	_, err = k.apply(ctx, t.settings())
-	return err
+	return errors.Join(err, k.applied.keep())
 }
 
 // unfilled says what Tekton has not yet filled in of a webhook's configuration.

@@ -28,12 +28,14 @@ type world struct {
 	cluster   func() (*local.Cluster, error)
 	authority func() (*pki.Authority, error)
 	kube      func() (*kube, error)
+	manifests func() (objects, error) // Tekton's, as they are in its module
 }
 
 // kube is the environment's API server.
 type kube struct {
 	*readiness.Cluster
-	dial forward.DialFunc
+	dial    forward.DialFunc
+	applied *ledger
 }
 
 func newWorld(o Options) (*world, error) {
@@ -49,6 +51,7 @@ func newWorld(o Options) (*world, error) {
 	w.authority = sync.OnceValues(func() (*pki.Authority, error) { return w.certificates().Authority("services") })
 	w.cluster = sync.OnceValues(w.newCluster)
 	w.kube = sync.OnceValues(w.connect)
+	w.manifests = sync.OnceValues(w.readTekton)
 	return w, nil
 }
 
@@ -67,14 +70,14 @@ func (w *world) newCluster() (*local.Cluster, error) {
 		return nil, err
 	}
 	return local.New(w.cache, local.Options{
-		Name: w.options.Name, Port: w.options.Port,
+		Name: w.options.Name, Port: w.options.Port, Checked: true,
 		Registry: &local.Registry{Host: registryService.address(), Address: registryAddress, CA: ca.Cert},
 	})
 }
 
 // connect may be called once the cluster is up.
 func (w *world) connect() (*kube, error) {
-	c, err := w.cluster()
+	c, err := w.anyCluster()
 	if err != nil {
 		return nil, err
 	}
@@ -86,15 +89,16 @@ func (w *world) connect() (*kube, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the cluster's kubeconfig: %w", err)
 	}
-	return newKube(cfg)
+	return newKube(cfg, w.dir("applied.json"))
 }
 
-func newKube(cfg *rest.Config) (*kube, error) {
+// newKube connects to an API server; what is applied there is noted in the file.
+func newKube(cfg *rest.Config, notes string) (*kube, error) {
 	cluster, err := readiness.New(cfg)
 	if err != nil {
 		return nil, err
 	}
-	return &kube{Cluster: cluster, dial: forward.Dialer(cfg)}, nil
+	return &kube{Cluster: cluster, dial: forward.Dialer(cfg), applied: openLedger(notes)}, nil
 }
 
 // archives are the images made in this run, by name.

@@ -22,6 +22,7 @@ type Options struct {
 	Name     string // a short DNS label; "local" when empty
 	Port     int    // loopback port of the API server; 0: the first free one from 16443
 	Registry *Registry
+	Checked  bool // the caller has done Check: Up does not repeat it
 }
 
 // Cluster is one local cluster. It holds no state: everything is on disk, so

@@ -8,8 +8,6 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
-	"kubernaut.ai/kubernaut/internal/environment/manifest"
 )
 
 // Namespaces of Tekton's own objects.
@@ -32,10 +30,10 @@ const (
 
 // TektonOptions says how the manifests of the module are adapted.
 type TektonOptions struct {
-	Config string                      // the module's config/ folder
-	Image  func(command string) string // the image reference of a Tekton command
-	Shell  string                      // the image for `script:` steps; needs a numeric non-root user
-	CA     []byte                      // PEM bundle that registries are checked against
+	Manifests []*unstructured.Unstructured // of the module's config/ folder; not changed
+	Image     func(command string) string  // the image reference of a Tekton command
+	Shell     string                       // the image for `script:` steps; needs a numeric non-root user
+	CA        []byte                       // PEM bundle that registries are checked against
 }
 
 // Tekton returns the objects of a Tekton installation in the order of their
@@ -43,15 +41,13 @@ type TektonOptions struct {
 // containers, registry certificates trusted by controller and resolvers, and
 // without the autoscaler, which needs a metrics server.
 func Tekton(o TektonOptions) ([]*unstructured.Unstructured, error) {
-	objects, err := manifest.ReadFolder(o.Config)
-	if err != nil {
-		return nil, fmt.Errorf("reading Tekton's manifests: %w", err)
-	}
-	objects = slices.DeleteFunc(objects, func(u *unstructured.Unstructured) bool {
-		return u.GetKind() == "HorizontalPodAutoscaler"
-	})
-	for _, u := range objects {
-		u.Object = o.replaced(u.Object).(map[string]any)
+	var objects []*unstructured.Unstructured
+	for _, m := range o.Manifests {
+		if m.GetKind() == "HorizontalPodAutoscaler" {
+			continue
+		}
+		u := &unstructured.Unstructured{Object: o.replaced(m.Object).(map[string]any)}
+		objects = append(objects, u)
 		if err := o.adapt(u); err != nil {
 			return nil, fmt.Errorf("adapting Tekton's %s %s: %w", u.GetKind(), u.GetName(), err)
 		}

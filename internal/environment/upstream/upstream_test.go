@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"kubernaut.ai/kubernaut/internal/environment/manifest"
 )
 
 // moduleConfig is the config/ folder of the Tekton module that node/tekton pins.
@@ -27,11 +29,15 @@ func moduleConfig(t *testing.T) string {
 
 func tekton(t *testing.T) []*unstructured.Unstructured {
 	t.Helper()
+	manifests, err := manifest.ReadFolder(moduleConfig(t))
+	if err != nil {
+		t.Fatal(err)
+	}
 	objects, err := Tekton(TektonOptions{
-		Config: moduleConfig(t),
-		Image:  func(command string) string { return "images.test/" + command + ":1" },
-		Shell:  "images.test/shell:1",
-		CA:     []byte("the CA"),
+		Manifests: manifests,
+		Image:     func(command string) string { return "images.test/" + command + ":1" },
+		Shell:     "images.test/shell:1",
+		CA:        []byte("the CA"),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -111,8 +117,8 @@ func TestTektonSetsSecurityContexts(t *testing.T) {
 	}
 }
 
-func TestTektonRefusesAnEmptyFolder(t *testing.T) {
-	if _, err := Tekton(TektonOptions{Config: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "holds no manifest") {
+func TestTektonRefusesToBeEmpty(t *testing.T) {
+	if _, err := Tekton(TektonOptions{}); err == nil || !strings.Contains(err.Error(), "no ConfigMap feature-flags") {
 		t.Errorf("error = %v", err)
 	}
 }
