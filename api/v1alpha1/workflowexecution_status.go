@@ -39,6 +39,8 @@ const (
 	ReasonLocked         = "Locked"
 	ReasonReleased       = "Released"
 	ReasonWaiting        = "Waiting"
+	ReasonPaused         = "Paused"
+	ReasonLimitReached   = "LimitReached"
 	ReasonCreated        = "Created"
 	ReasonRunning        = "Running"
 	ReasonStopping       = "Stopping"

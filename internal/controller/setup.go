@@ -14,12 +14,14 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
@@ -136,7 +138,12 @@ func engines(mgr ctrl.Manager) (map[string]engine.Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("asking the cluster for Tekton Pipelines: %w", err)
 	}
-	return map[string]engine.Engine{tekton.Name: tekton.New(mgr.GetClient(), mgr.GetAPIReader())}, nil
+	core, err := kubernetes.NewForConfig(mgr.GetConfig())
+	if err != nil {
+		return nil, fmt.Errorf("making a client for logs: %w", err)
+	}
+	witness := tekton.NewWitness(tekton.New(mgr.GetClient(), mgr.GetAPIReader()), core.CoreV1())
+	return map[string]engine.Engine{tekton.Name: witness}, mgr.Add(manager.RunnableFunc(witness.Follow))
 }
 
 func setupExecutions(mgr ctrl.Manager, r *Reconciler, workers int) error {
@@ -161,11 +168,20 @@ func waitsFor(obj client.Object) []string {
 	if !ok || ex.Status.Target == nil || ex.Status.Target.LockedAt != nil || ex.Status.Waiting == nil || !queues(ex) {
 		return nil
 	}
-	switch v1alpha1.SkipReason(ex.Status.Waiting.Reason) {
-	case v1alpha1.SkipResourceBusy, v1alpha1.SkipBackoff, v1alpha1.SkipRecentlyRemediated:
-		return []string{ex.Status.Target.Key}
+	if !standsInQueue[ex.Status.Waiting.Reason] {
+		return nil
 	}
-	return nil
+	return []string{ex.Status.Target.Key}
+}
+
+// standsInQueue are the reasons to wait that keep a place in the queue: whoever
+// waits for the catalog does not know yet whether it may run at all.
+var standsInQueue = map[string]bool{
+	string(v1alpha1.SkipResourceBusy):       true,
+	string(v1alpha1.SkipBackoff):            true,
+	string(v1alpha1.SkipRecentlyRemediated): true,
+	v1alpha1.ReasonPaused:                   true,
+	v1alpha1.ReasonLimitReached:             true,
 }
 
 // queues says whether an execution still wants its turn.

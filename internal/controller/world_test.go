@@ -412,4 +412,3 @@ func (s *storage) actions(ex *v1alpha1.WorkflowExecution) []string {
 	}
 	return all
 }
-

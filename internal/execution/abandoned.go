@@ -16,13 +16,11 @@ func Abandoned(run Run) Decision {
 	switch {
 	case run.State == RunActive && !run.Occupant && run.Ours && !run.Deleting && run.Stopping != v1alpha1.CancelImmediate, s.orphaned():
 		return Decision{Rule: "abandoned-run", Do: Cancel, Stop: Stop{v1alpha1.CancelImmediate, v1alpha1.FailureCancelled}}
-	case run.Ours && run.Deleting && run.State == RunActive && len(run.Alive) == 0: // nothing of it is left but its name
-		return lost()
 	case !run.stopped():
 		return Decision{Rule: "abandoned-stopping", Recheck: stopRecheck}
 	case run.State == RunAbsent:
 		return Decision{Rule: "abandoned-unknown", Do: Occupy}
-	case run.Occupant || !run.Ours:
+	case run.Occupant || !run.Ours || run.State == RunActive: // nothing of it is left but its name
 		return lost()
 	case run.Succeeded:
 		return Decision{Rule: "abandoned-completed", Do: Release, Ending: &Ending{Phase: v1alpha1.PhaseCompleted, At: run.Finished, Reason: v1alpha1.ReasonCompleted}}

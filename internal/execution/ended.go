@@ -26,7 +26,7 @@ const stopRecheck = 10 * time.Second
 
 func runStillActive(s Snapshot) (Decision, bool) {
 	r := s.Run
-	if r.State != RunActive || !r.Ours || r.Occupant || r.Stopping == v1alpha1.CancelImmediate {
+	if r.State != RunActive || !r.Ours || r.Occupant || r.Deleting || r.Stopping == v1alpha1.CancelImmediate {
 		return Decision{}, false
 	}
 	return Decision{Do: Cancel, Stop: Stop{v1alpha1.CancelImmediate, stopReasonOf(s)}}, true

@@ -280,3 +280,15 @@ func conditionOf(b bool) metav1.ConditionStatus {
 	}
 	return metav1.ConditionStatus(corev1.ConditionFalse)
 }
+
+// RuleNames lists the rules in the order in which they are asked, stage by stage:
+// ended, holding, waiting.
+func RuleNames() []string {
+	var names []string
+	for _, stage := range [][]rule{ended, holding, waiting} {
+		for _, r := range stage {
+			names = append(names, r.name)
+		}
+	}
+	return names
+}

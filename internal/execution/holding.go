@@ -42,7 +42,11 @@ func runFinished(s Snapshot) (Decision, bool) {
 			Phase: v1alpha1.PhaseCompleted, At: r.Finished, Reason: v1alpha1.ReasonCompleted, Message: r.Message,
 		}}, true
 	}
-	return s.end(Classify(r, s.Execution.Status.Waiting), r.Finished), true
+	f := Classify(r, s.Execution.Status.Waiting)
+	if f.Reason == v1alpha1.FailureCancelled && r.StopReason == v1alpha1.FailureCancelled {
+		f.Message = s.whoCancelled()
+	}
+	return s.end(f, r.Finished), true
 }
 
 // runGone: a run we know to have been created is absent, or somebody deletes it.
@@ -50,8 +54,8 @@ func runFinished(s Snapshot) (Decision, bool) {
 func runGone(s Snapshot) (Decision, bool) {
 	r := s.Run
 	known := s.Execution.Status.PipelineRunRef != nil || len(r.Alive) > 0
-	gone := r.State == RunAbsent && known
-	if !gone && !(r.State == RunActive && r.Deleting) {
+	gone := r.State == RunAbsent && known || r.State == RunActive && r.Deleting
+	if !gone {
 		return Decision{}, false
 	}
 	if len(r.Alive) > 0 || !r.Fresh {
@@ -119,14 +123,18 @@ func (s Snapshot) stop(mode v1alpha1.CancelMode, reason v1alpha1.FailureReason) 
 }
 
 func (s Snapshot) cancelled(at time.Time) Decision {
-	message := "the execution was deleted"
-	if c := s.Execution.Spec.Cancel; c != nil {
-		message = "cancelled: " + c.Reason
-		if c.RequestedBy != "" {
-			message = fmt.Sprintf("cancelled by %s: %s", c.RequestedBy, c.Reason)
-		}
+	return s.end(Failure{Reason: v1alpha1.FailureCancelled, Message: s.whoCancelled(), TaskIndex: -1}, at)
+}
+
+func (s Snapshot) whoCancelled() string {
+	c := s.Execution.Spec.Cancel
+	switch {
+	case c == nil:
+		return "the execution was deleted"
+	case c.RequestedBy == "":
+		return "cancelled: " + c.Reason
 	}
-	return s.end(Failure{Reason: v1alpha1.FailureCancelled, Message: message, TaskIndex: -1}, at)
+	return fmt.Sprintf("cancelled by %s: %s", c.RequestedBy, c.Reason)
 }
 
 // pastDeadline: the engine had the timeout and a while more to enforce it.

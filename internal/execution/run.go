@@ -104,7 +104,8 @@ type Refusal struct {
 }
 
 // stopped says whether nothing of the run can act any more. Only a run that was
-// read past the cache can be known to have stopped.
+// read past the cache can be known to have stopped. An engine begins nothing more
+// for a run that is being deleted.
 func (r Run) stopped() bool {
-	return r.Fresh && len(r.Alive) == 0 && (r.State != RunActive || r.Occupant)
+	return r.Fresh && len(r.Alive) == 0 && (r.State != RunActive || r.Occupant || r.Deleting)
 }

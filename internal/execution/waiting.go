@@ -46,7 +46,7 @@ func invalid(s Snapshot) (Decision, bool) {
 	for _, p := range []*Problem{s.Target.Problem, s.Workflow.Problem, CheckInputs(s.Execution, s.Workflow)} {
 		if p != nil {
 			d := s.fail(p.Reason, p.Message)
-			d.Rule = p.Rule
+			d.Rule = "invalid/" + p.Rule
 			return d, true
 		}
 	}
@@ -161,7 +161,7 @@ func paused(s Snapshot) (Decision, bool) {
 	if s.Policy.Paused == "" {
 		return Decision{}, false
 	}
-	return s.wait("Paused", "", "nothing is started at the moment: "+s.Policy.Paused, time.Time{}), true
+	return s.wait(v1alpha1.ReasonPaused, "", "nothing is started at the moment: "+s.Policy.Paused, time.Time{}), true
 }
 
 func limitReached(s Snapshot) (Decision, bool) {
@@ -169,7 +169,7 @@ func limitReached(s Snapshot) (Decision, bool) {
 	if p.MaxRunning == 0 || p.Running < p.MaxRunning {
 		return Decision{}, false
 	}
-	d := s.wait("LimitReached", "", fmt.Sprintf("%d executions may run at a time", p.MaxRunning), time.Time{})
+	d := s.wait(v1alpha1.ReasonLimitReached, "", fmt.Sprintf("%d executions may run at a time", p.MaxRunning), time.Time{})
 	d.Recheck = retryRecheck
 	return d, true
 }

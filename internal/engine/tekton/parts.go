@@ -30,6 +30,8 @@ func vanishing(w World, run *execution.Run) (string, v1alpha1.FailureReason) {
 			return "Pod " + pod.Name, removal(pod)
 		case run.State == execution.RunFinished && lostItsPod(tr, pod):
 			return "Pod " + tr.Status.PodName, v1alpha1.FailureExternallyDeleted
+		case run.State == execution.RunFinished && run.Reason == string(pipelinev1.PipelineRunReasonFailed) && !tr.IsDone():
+			return "TaskRun " + tr.Name, v1alpha1.FailureExternallyDeleted // made again after the run had given up on it
 		}
 	}
 	return "", ""

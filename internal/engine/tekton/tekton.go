@@ -93,26 +93,31 @@ func (e *Engine) get(ctx context.Context, from client.Reader, name string) (*pip
 
 // Observe reports the PipelineRun and its parts.
 func (e *Engine) Observe(ctx context.Context, ref engine.Ref, how engine.Freshness) (execution.Run, error) {
+	run, _, err := e.observe(ctx, ref, how)
+	return run, err
+}
+
+func (e *Engine) observe(ctx context.Context, ref engine.Ref, how engine.Freshness) (execution.Run, World, error) {
 	if how == engine.Cached {
 		pr, err := e.get(ctx, e.client, ref.Name)
 		if err != nil {
-			return execution.Run{}, err
+			return execution.Run{}, World{}, err
 		}
 		if pr != nil {
-			run, err := e.report(ctx, engine.Cached, pr, ref)
+			run, world, err := e.report(ctx, engine.Cached, pr, ref)
 			if err != nil || run.LostChild == "" {
-				return run, err // a part that seems lost may only be ahead in one of the caches
+				return run, world, err // a part that seems lost may only be ahead in one of the caches
 			}
 		}
 	}
 	pr, err := e.get(ctx, e.reader, ref.Name)
 	if err != nil {
-		return execution.Run{}, err
+		return execution.Run{}, World{}, err
 	}
 	return e.report(ctx, engine.Fresh, pr, ref)
 }
 
-func (e *Engine) report(ctx context.Context, how engine.Freshness, pr *pipelinev1.PipelineRun, ref engine.Ref) (execution.Run, error) {
+func (e *Engine) report(ctx context.Context, how engine.Freshness, pr *pipelinev1.PipelineRun, ref engine.Ref) (execution.Run, World, error) {
 	from := client.Reader(e.client)
 	if how == engine.Fresh {
 		from = e.reader
@@ -121,17 +126,17 @@ func (e *Engine) report(ctx context.Context, how engine.Freshness, pr *pipelinev
 	scope := []client.ListOption{client.InNamespace(v1alpha1.WorkflowNamespace), client.MatchingLabels{labelPipelineRun: ref.Name}}
 	taskRuns := &pipelinev1.TaskRunList{}
 	if err := from.List(ctx, taskRuns, scope...); err != nil {
-		return execution.Run{}, fmt.Errorf("listing the TaskRuns of %s: %w", ref.Name, err)
+		return execution.Run{}, world, fmt.Errorf("listing the TaskRuns of %s: %w", ref.Name, err)
 	}
 	pods := &corev1.PodList{}
 	if err := from.List(ctx, pods, scope...); err != nil {
-		return execution.Run{}, fmt.Errorf("listing the pods of %s: %w", ref.Name, err)
+		return execution.Run{}, world, fmt.Errorf("listing the pods of %s: %w", ref.Name, err)
 	}
 	world.TaskRuns, world.Pods = taskRuns.Items, pods.Items
 	run := Translate(world, ref)
 	run.Fresh = bool(how)
 	e.parts.follow(&run, world)
-	return run, nil
+	return run, world, nil
 }
 
 // Cancel asks Tekton to cancel the run, and notes why on the run itself. Parts
