@@ -22,7 +22,7 @@ func forward(listener net.Listener, address string, log *slog.Logger) {
 			continue
 		}
 		go func() {
-			if err := join(from.(*net.TCPConn), address); err != nil {
+			if err := join(from, address); err != nil {
 				log.Debug("A forwarded connection ended", "err", err)
 			}
 		}()
@@ -30,18 +30,18 @@ func forward(listener net.Listener, address string, log *slog.Logger) {
 }
 
 // join copies both ways until both sides have said all they had to say.
-func join(from *net.TCPConn, address string) error {
+func join(from net.Conn, address string) error {
 	defer from.Close()
-	conn, err := net.Dial("tcp", address)
+	to, err := net.Dial("tcp", address)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	to := conn.(*net.TCPConn)
+	defer to.Close()
+	outer, inner := from.(*net.TCPConn), to.(*net.TCPConn)
 	var back error
 	var both sync.WaitGroup
-	both.Go(func() { back = pass(from, to) })
-	forth := pass(to, from)
+	both.Go(func() { back = pass(outer, inner) })
+	forth := pass(inner, outer)
 	both.Wait()
 	return errors.Join(forth, back)
 }
