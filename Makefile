@@ -33,7 +33,7 @@ test-full: build ## also what takes long: all faults, soaks, fuzzing
 
 bench: build ## measures, each beside its limit
 	$(KUBERNAUT) env build
-	go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./test/bench/...
+	go test -run '^$$' -bench . -benchtime 1x -p 1 -timeout 60m ./...
 
 verify: generate lint ## generated files up to date, formatting, lint, the import rule
 	@git diff --exit-code --stat -- . || { echo "verify: generated or formatted files differ from what is committed (see above): run 'make generate' and commit"; exit 1; }

@@ -1,0 +1,118 @@
+// Package e2e runs specs on the whole environment: a real Kubernetes with real
+// Tekton, a private registry, PostgreSQL, Redis, Data Storage and the
+// controller, brought up from its plan.
+//
+// Every spec has a namespace of its own and may run in any order.
+package e2e
+
+import (
+	"context"
+	"embed"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/tools/clientcmd"
+
+	"kubernaut.ai/kubernaut/internal/cluster/local"
+	"kubernaut.ai/kubernaut/internal/connect"
+	"kubernaut.ai/kubernaut/internal/environment"
+	"kubernaut.ai/kubernaut/internal/environment/progress"
+	"kubernaut.ai/kubernaut/internal/remedy"
+	"kubernaut.ai/kubernaut/workflows"
+)
+
+// environmentName keeps the specs' environment apart from one of the user's.
+const environmentName = "e2e"
+
+// environmentCluster is the cluster all specs run on.
+var environmentCluster *connect.Cluster
+
+//go:embed workflows
+var ownWorkflows embed.FS
+
+func TestMain(m *testing.M) {
+	local.Init()
+	flag.Parse()
+	if testing.Short() {
+		os.Exit(m.Run())
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	code, err := suite(ctx, m)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// suite brings the environment up, runs the specs and takes it down again.
+func suite(ctx context.Context, m *testing.M) (code int, err error) {
+	options := environment.Options{Name: environmentName}
+	sink := progress.Plain(os.Stderr)
+	defer func() {
+		if downErr := environment.Down(context.WithoutCancel(ctx), options, sink); err == nil {
+			err = downErr
+		}
+	}()
+	if _, err := environment.Up(ctx, options, sink); err != nil {
+		return 1, err
+	}
+	if environmentCluster, err = open(ctx); err != nil {
+		return 1, err
+	}
+	if err := publish(ctx); err != nil {
+		return 1, err
+	}
+	return m.Run(), nil
+}
+
+func open(ctx context.Context) (*connect.Cluster, error) {
+	raw, err := environment.Kubeconfig(ctx, environmentName)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := clientcmd.RESTConfigFromKubeConfig(raw)
+	if err != nil {
+		return nil, err
+	}
+	return connect.New(cfg, "default", "the specs' environment")
+}
+
+// publish pushes the shipped remedies and those of the specs.
+func publish(ctx context.Context) error {
+	own, err := fs.Sub(ownWorkflows, "workflows")
+	if err != nil {
+		return err
+	}
+	for _, from := range []fs.FS{workflows.Shipped, own} {
+		folders, err := fs.ReadDir(from, ".")
+		if err != nil {
+			return err
+		}
+		for _, folder := range folders {
+			if err := publishOne(ctx, from, folder.Name()); err != nil {
+				return fmt.Errorf("publishing %s: %w", folder.Name(), err)
+			}
+		}
+	}
+	return nil
+}
+
+func publishOne(ctx context.Context, from fs.FS, name string) error {
+	folder, err := fs.Sub(from, name)
+	if err != nil {
+		return err
+	}
+	read, err := remedy.Read(folder)
+	if err != nil {
+		return err
+	}
+	_, err = remedy.Publish(ctx, environmentCluster, read, func(string) {})
+	return err
+}
