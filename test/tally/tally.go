@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -17,7 +18,7 @@ type tally struct {
 	packages map[string]*result
 	output   map[key][]string // lines of tests that have not passed yet
 	parents  map[key]bool
-	skipped  []string
+	skipped  map[string][]string // reason → tests
 }
 
 type key struct{ pkg, test string }
@@ -29,7 +30,7 @@ type result struct {
 }
 
 func newTally(out io.Writer) *tally {
-	return &tally{out: out, packages: map[string]*result{}, output: map[key][]string{}, parents: map[key]bool{}}
+	return &tally{out: out, packages: map[string]*result{}, output: map[key][]string{}, parents: map[key]bool{}, skipped: map[string][]string{}}
 }
 
 func (t *tally) add(e event) {
@@ -72,7 +73,8 @@ func (t *tally) end(k key, e event) {
 		}
 	case e.Action == "skip":
 		r.skipped++
-		t.skipped = append(t.skipped, fmt.Sprintf("%s %s: %s", k.pkg, k.test, t.reason(k)))
+		reason := t.reason(k)
+		t.skipped[reason] = append(t.skipped[reason], k.pkg+" "+k.test)
 	case leaf:
 		r.passed++
 	}
@@ -120,6 +122,14 @@ func (t *tally) reason(k key) string {
 	return "no reason given"
 }
 
+// some is the first of the names, and how many more there are.
+func some(names []string) string {
+	if len(names) == 1 {
+		return names[0]
+	}
+	return fmt.Sprintf("%s and %d more", names[0], len(names)-1)
+}
+
 func verdict(r *result) string {
 	if r.failed > 0 || r.broken {
 		return "FAIL"
@@ -148,18 +158,14 @@ func (t *tally) summary(now time.Time, commit string) {
 	fmt.Fprintf(t.out, "\n%s, commit %s\n\n", now.UTC().Format(time.RFC3339), commit)
 	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "PACKAGE\tRESULT\tPASSED\tFAILED\tSKIPPED\tSECONDS")
-	names := make([]string, 0, len(t.packages))
-	for name := range t.packages {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(t.packages)) {
 		r := t.packages[name]
 		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%.1f\n", name, verdict(r), r.passed, r.failed, r.skipped, r.seconds)
 	}
 	w.Flush()
-	for _, s := range t.skipped {
-		fmt.Fprintln(t.out, "skipped:", s)
+	for _, reason := range slices.Sorted(maps.Keys(t.skipped)) {
+		tests := t.skipped[reason]
+		fmt.Fprintf(t.out, "skipped %d (%s): %s\n", len(tests), some(tests), reason)
 	}
 	sum := t.totals()
 	fmt.Fprintf(t.out, "\n%d passed, %d failed, %d skipped\n", sum.passed, sum.failed, sum.skipped)

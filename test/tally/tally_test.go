@@ -31,7 +31,7 @@ func TestASkippedTestIsCountedWithItsReason(t *testing.T) {
 	if !y.good() {
 		t.Error("a skipped test made the run bad")
 	}
-	for _, want := range []string{"skipped: internal/x TestB: needs PostgreSQL", "\n1 passed, 0 failed, 1 skipped\n"} {
+	for _, want := range []string{"skipped 1 (internal/x TestB): needs PostgreSQL", "\n1 passed, 0 failed, 1 skipped\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("output lacks %q:\n%s", want, out)
 		}
