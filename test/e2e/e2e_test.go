@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/signal"
 	"testing"
-	"time"
 
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -22,7 +21,7 @@ import (
 	"kubernaut.ai/kubernaut/internal/connect"
 	"kubernaut.ai/kubernaut/internal/environment"
 	"kubernaut.ai/kubernaut/internal/environment/progress"
-	"kubernaut.ai/kubernaut/internal/remedy"
+	"kubernaut.ai/kubernaut/internal/workflow"
 	"kubernaut.ai/kubernaut/workflows"
 )
 
@@ -55,8 +54,9 @@ func TestMain(m *testing.M) {
 func suite(ctx context.Context, m *testing.M) (code int, err error) {
 	options := environment.Options{Name: environmentName}
 	sink := progress.Plain(os.Stderr)
+	defer sink.Close()
 	defer func() {
-		if downErr := environment.Down(context.WithoutCancel(ctx), options, sink); err == nil {
+		if downErr := environment.Down(context.WithoutCancel(ctx), options); err == nil {
 			err = downErr
 		}
 	}()
@@ -109,10 +109,10 @@ func publishOne(ctx context.Context, from fs.FS, name string) error {
 	if err != nil {
 		return err
 	}
-	read, err := remedy.Read(folder)
+	read, err := workflow.Read(folder)
 	if err != nil {
 		return err
 	}
-	_, err = remedy.Publish(ctx, environmentCluster, read, func(string) {})
+	_, err = workflow.Publish(ctx, environmentCluster, read, func(string) {})
 	return err
 }
