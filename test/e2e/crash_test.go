@@ -21,7 +21,7 @@ func (w *world) killController() {
 
 func TestAKilledControllerGoesOn(t *testing.T) {
 	w := spec(t)
-	w.deployment("app", "32Mi")
+	w.deployment("app")
 	e := w.execute("increase-memory", w.target("app"), limit("64Mi"))
 	e = w.untilExecution(e, func(e *v1alpha1.WorkflowExecution) bool { return ended(e) || e.Status.PipelineRunRef != nil })
 

@@ -21,7 +21,7 @@ import (
 
 // deployment makes the target of a spec: one container with a memory limit, and
 // no replica, so that a rollout is done as soon as it is observed.
-func (w *world) deployment(name, memory string) *appsv1.Deployment {
+func (w *world) deployment(name string) *appsv1.Deployment {
 	w.Helper()
 	labels := map[string]string{"app": name}
 	none := int32(0)
@@ -34,7 +34,7 @@ func (w *world) deployment(name, memory string) *appsv1.Deployment {
 				ObjectMeta: metav1.ObjectMeta{Labels: labels},
 				Spec: corev1.PodSpec{Containers: []corev1.Container{{
 					Name: "app", Image: "kubernaut.local/never-started:1",
-					Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(memory)}},
+					Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("32Mi")}},
 				}}},
 			},
 		},
@@ -68,7 +68,7 @@ func (w *world) run(e *v1alpha1.WorkflowExecution) *tekton.PipelineRun {
 
 func TestARemedyChangesItsTarget(t *testing.T) {
 	w := spec(t)
-	d := w.deployment("app", "32Mi")
+	d := w.deployment("app")
 
 	e := w.untilRecorded(w.execute("increase-memory", w.target("app"), limit("64Mi")))
 
@@ -94,7 +94,7 @@ func TestARemedyChangesItsTarget(t *testing.T) {
 
 func TestStepImagesComeFromThePrivateRegistry(t *testing.T) {
 	w := spec(t)
-	w.deployment("app", "32Mi")
+	w.deployment("app")
 	e := w.untilPhase(w.execute("increase-memory", w.target("app"), limit("64Mi")), v1alpha1.PhaseCompleted)
 
 	var pods corev1.PodList
@@ -117,7 +117,7 @@ func TestStepImagesComeFromThePrivateRegistry(t *testing.T) {
 
 func TestTheSameAgainIsSkipped(t *testing.T) {
 	w := spec(t)
-	w.deployment("app", "32Mi")
+	w.deployment("app")
 	first := w.untilRecorded(w.execute("increase-memory", w.target("app"), limit("64Mi")))
 
 	second := w.untilRecorded(w.execute("increase-memory", w.target("app"), limit("64Mi")))
@@ -146,7 +146,7 @@ func TestTheSameAgainIsSkipped(t *testing.T) {
 func TestAFailureIsToldPreciselyAndKeepsItsSecret(t *testing.T) {
 	const secret = "correct-horse-battery"
 	w := spec(t)
-	w.deployment("app", "32Mi")
+	w.deployment("app")
 
 	e := w.untilRecorded(w.execute("fails", w.target("app"), password(secret)))
 
@@ -181,7 +181,7 @@ func TestAFailureIsToldPreciselyAndKeepsItsSecret(t *testing.T) {
 
 func TestAfterAFailureTheTargetIsBlockedForTheWorkflow(t *testing.T) {
 	w := spec(t)
-	w.deployment("app", "32Mi")
+	w.deployment("app")
 	w.untilRecorded(w.execute("fails", w.target("app"), password("x-marks-the-spot")))
 
 	again := w.untilRecorded(w.execute("fails", w.target("app"), password("x-marks-the-spot")))
@@ -197,7 +197,7 @@ func TestAfterAFailureTheTargetIsBlockedForTheWorkflow(t *testing.T) {
 
 func TestARunDeletedFromOutsideIsRecorded(t *testing.T) {
 	w := spec(t)
-	w.deployment("app", "32Mi")
+	w.deployment("app")
 	e := w.execute("lasts", w.target("app"))
 	e = w.untilExecution(e, func(e *v1alpha1.WorkflowExecution) bool { return ended(e) || e.Status.UserCodeStarted })
 
@@ -218,7 +218,7 @@ func TestARunDeletedFromOutsideIsRecorded(t *testing.T) {
 
 func TestCancelStopsTheRun(t *testing.T) {
 	w := spec(t)
-	w.deployment("app", "32Mi")
+	w.deployment("app")
 	e := w.execute("lasts", w.target("app"))
 	e = w.untilExecution(e, func(e *v1alpha1.WorkflowExecution) bool { return ended(e) || e.Status.UserCodeStarted })
 
@@ -239,7 +239,7 @@ func TestCancelStopsTheRun(t *testing.T) {
 
 func TestDeletingAnExecutionStopsItsRunFirst(t *testing.T) {
 	w := spec(t)
-	w.deployment("app", "32Mi")
+	w.deployment("app")
 	e := w.execute("lasts", w.target("app"))
 	e = w.untilExecution(e, func(e *v1alpha1.WorkflowExecution) bool { return ended(e) || e.Status.UserCodeStarted })
 

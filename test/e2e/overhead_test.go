@@ -36,7 +36,7 @@ func BenchmarkExecutionBesideABareRun(b *testing.B) {
 
 func (w *world) timedExecution(target string) (time.Duration, *tekton.PipelineRun) {
 	w.Helper()
-	w.deployment(target, "32Mi")
+	w.deployment(target)
 	start := time.Now()
 	e := w.untilPhase(w.execute("nothing", w.target(target)), v1alpha1.PhaseCompleted)
 	return time.Since(start), w.run(e)

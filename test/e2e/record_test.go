@@ -47,7 +47,7 @@ func (w *world) database() *pgx.Conn {
 
 func TestTheTrailStandsInPostgreSQLWithItsDigest(t *testing.T) {
 	w := spec(t)
-	w.deployment("app", "32Mi")
+	w.deployment("app")
 	e := w.untilRecorded(w.execute("increase-memory", w.target("app"), limit("64Mi")))
 
 	rows, err := w.database().Query(w.ctx, `
@@ -88,10 +88,10 @@ func TestTheTrailStandsInPostgreSQLWithItsDigest(t *testing.T) {
 
 func TestWhileTheDatabaseIsAwayRemediesRunAndNothingIsLost(t *testing.T) {
 	w := spec(t)
-	w.deployment("app", "32Mi")
+	w.deployment("app")
 	// The catalog's entry is seen once, so that the controller knows it.
 	w.untilRecorded(w.execute("increase-memory", w.target("app"), limit("64Mi")))
-	w.deployment("other", "32Mi")
+	w.deployment("other")
 
 	w.scaleDatabase(0)
 	t.Cleanup(func() { w.scaleDatabase(1) })
@@ -130,7 +130,7 @@ func (w *world) scaleDatabase(replicas int32) {
 
 func TestTransitionsAreKubernetesEvents(t *testing.T) {
 	w := spec(t)
-	w.deployment("app", "32Mi")
+	w.deployment("app")
 	e := w.untilRecorded(w.execute("increase-memory", w.target("app"), limit("64Mi")))
 
 	var list corev1.EventList
@@ -150,7 +150,7 @@ func TestTransitionsAreKubernetesEvents(t *testing.T) {
 
 func TestTheControllerCountsOutcomes(t *testing.T) {
 	w := spec(t)
-	w.deployment("app", "32Mi")
+	w.deployment("app")
 	w.untilRecorded(w.execute("increase-memory", w.target("app"), limit("64Mi")))
 
 	var pods corev1.PodList

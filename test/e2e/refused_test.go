@@ -10,7 +10,7 @@ import (
 // What cannot run says so, creates nothing, and locks nothing.
 func TestWhatCannotRunFailsAtOnce(t *testing.T) {
 	w := spec(t)
-	w.deployment("app", "32Mi")
+	w.deployment("app")
 	for _, c := range []struct {
 		name, workflow, target, says string
 		reason                       v1alpha1.FailureReason
