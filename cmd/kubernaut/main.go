@@ -12,6 +12,7 @@ import (
 
 	"kubernaut.ai/kubernaut/internal/cli"
 	"kubernaut.ai/kubernaut/internal/cluster/local"
+	"kubernaut.ai/kubernaut/internal/environment"
 	"kubernaut.ai/kubernaut/internal/terminal"
 )
 
@@ -27,6 +28,7 @@ func run(args []string) cli.Code {
 	context.AfterFunc(ctx, stop)
 
 	f := &cli.Factory{IO: terminal.System(), Now: time.Now}
+	f.Cluster.Local = running
 	root := newRoot(f)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -34,4 +36,13 @@ func run(args []string) cli.Code {
 		_, _ = fmt.Fprintf(f.IO.Err, "%s %v\n", f.IO.ErrPaint.Bad("kubernaut:"), err)
 	}
 	return cli.CodeOf(ctx, err)
+}
+
+// running returns the kubeconfig of the local environment, if it runs.
+func running(ctx context.Context) (kubeconfig []byte, name string, err error) {
+	kubeconfig, err = environment.Kubeconfig(ctx, environment.DefaultName)
+	if err != nil {
+		return nil, "", nil //nolint:nilerr // whoever has none uses a kubeconfig: also outside a checkout
+	}
+	return kubeconfig, environment.DefaultName, nil
 }

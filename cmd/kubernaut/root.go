@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kubernaut.ai/kubernaut/cmd/kubernaut/audit"
+	cmdenvironment "kubernaut.ai/kubernaut/cmd/kubernaut/environment"
 	"kubernaut.ai/kubernaut/cmd/kubernaut/execution"
 	"kubernaut.ai/kubernaut/cmd/kubernaut/target"
 	"kubernaut.ai/kubernaut/cmd/kubernaut/workflow"
@@ -42,9 +43,14 @@ func newRoot(f *cli.Factory) *cobra.Command {
 	root.AddGroup(
 		&cobra.Group{ID: "executions", Title: "Executions:"},
 		&cobra.Group{ID: "around", Title: "What is around them:"},
+		&cobra.Group{ID: "environment", Title: "The environment:"},
 	)
 	onCluster(f, root, "executions", execution.NewRun(f), execution.NewGet(f), execution.NewExplain(f), execution.NewLogs(f), execution.NewCancel(f))
 	onCluster(f, root, "around", target.NewTargets(f), target.NewUnblock(f), audit.New(f), workflow.New(f))
+	for _, cmd := range []*cobra.Command{cmdenvironment.New(f), newDemo(f)} {
+		cmd.GroupID = "environment"
+		root.AddCommand(cmd)
+	}
 	root.AddCommand(newVersion(f))
 	return root
 }

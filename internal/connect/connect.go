@@ -28,6 +28,8 @@ type Options struct {
 	Context    string // of the kubeconfig; empty: its current one
 	Namespace  string // empty: the context's
 
+	// LocalOnly takes the local environment whatever else is set.
+	LocalOnly bool
 	// Local returns the kubeconfig and the name of a running local environment,
 	// and an empty one when there is none.
 	Local func(ctx context.Context) (kubeconfig []byte, name string, err error)
@@ -97,7 +99,8 @@ func New(cfg *rest.Config, namespace, source string) (*Cluster, error) {
 func choose(ctx context.Context, o Options) (clientcmd.ClientConfig, string, error) {
 	overrides := &clientcmd.ConfigOverrides{CurrentContext: o.Context}
 	overrides.Context.Namespace = o.Namespace
-	if o.Kubeconfig == "" && o.Context == "" && os.Getenv(clientcmd.RecommendedConfigPathEnvVar) == "" && o.Local != nil {
+	unsaid := o.Kubeconfig == "" && o.Context == "" && os.Getenv(clientcmd.RecommendedConfigPathEnvVar) == ""
+	if o.Local != nil && (unsaid || o.LocalOnly) {
 		raw, name, err := o.Local(ctx)
 		if err != nil {
 			return nil, "", err
