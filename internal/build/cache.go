@@ -26,7 +26,7 @@ const module = "kubernaut.ai/kubernaut"
 // $XDG_CACHE_HOME or ~/.cache) and the checkout: the nearest folder with our
 // go.mod above the working directory, else above the running program.
 func Open() (Cache, error) {
-	dir, err := cacheDir()
+	dir, err := Dir()
 	if err != nil {
 		return Cache{}, err
 	}
@@ -44,7 +44,8 @@ func Open() (Cache, error) {
 	return Cache{}, fmt.Errorf("no checkout of %s above %s: run this inside the checkout", module, strings.Join(starts, " or "))
 }
 
-func cacheDir() (string, error) {
+// Dir is the cache folder, as Open finds it. It needs no checkout.
+func Dir() (string, error) {
 	if dir := os.Getenv("KUBERNAUT_CACHE"); dir != "" {
 		return filepath.Abs(dir)
 	}

@@ -34,13 +34,6 @@ type Options struct {
 	Cores int      // how many steps that keep a core busy may run at once; 0: as many as the machine has
 }
 
-func (o Options) named() Options {
-	if o.Name == "" {
-		o.Name = DefaultName
-	}
-	return o
-}
-
 // components are all steps of the environment.
 func (w *world) components(ctx context.Context) ([]component, error) {
 	all := w.buildComponents()
@@ -69,7 +62,7 @@ func (w *world) plan(ctx context.Context, only []string) (*plan.Plan, map[string
 
 // Plan is what Up would do. It changes nothing.
 func Plan(ctx context.Context, o Options) (*plan.Plan, error) {
-	w, err := newWorld(o.named())
+	w, err := newWorld(o)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +74,7 @@ func Plan(ctx context.Context, o Options) (*plan.Plan, error) {
 // returns the report of it, also when it failed. Events go to sink and to the
 // environment's journal.
 func Up(ctx context.Context, o Options, sink progress.Sink) (report.Report, error) {
-	w, err := newWorld(o.named())
+	w, err := newWorld(o)
 	if err != nil {
 		return report.Report{}, err
 	}
@@ -99,7 +92,7 @@ func Up(ctx context.Context, o Options, sink progress.Sink) (report.Report, erro
 
 // Build compiles every program and makes every image, and starts nothing.
 func Build(ctx context.Context, o Options, sink progress.Sink) (report.Report, error) {
-	w, err := newWorld(o.named())
+	w, err := newWorld(o)
 	if err != nil {
 		return report.Report{}, err
 	}
@@ -148,11 +141,11 @@ func (w *world) keep(r report.Report) error {
 
 // LastReport is the report of the last Up of that environment.
 func LastReport(name string) (report.Report, error) {
-	cache, err := build.Open()
+	w, err := existing(Options{Name: name})
 	if err != nil {
 		return report.Report{}, err
 	}
-	raw, err := os.ReadFile(folder(cache, Options{Name: name}.named().Name, "report.json"))
+	raw, err := os.ReadFile(w.dir("report.json"))
 	if errors.Is(err, os.ErrNotExist) {
 		return report.Report{}, ErrNotRunning
 	}
@@ -165,7 +158,7 @@ func LastReport(name string) (report.Report, error) {
 
 // Down ends the environment and removes everything of it but the cache.
 func Down(ctx context.Context, o Options) error {
-	w, err := newWorld(o.named())
+	w, err := existing(o)
 	if err != nil {
 		return err
 	}
@@ -198,7 +191,7 @@ func (w *world) anyCluster() (cluster.Cluster, error) {
 // Kubeconfig is the administrator's kubeconfig of a running environment, or
 // ErrNotRunning. It reads files and takes milliseconds.
 func Kubeconfig(ctx context.Context, name string) ([]byte, error) {
-	w, err := newWorld(Options{Name: name}.named())
+	w, err := existing(Options{Name: name})
 	if err != nil {
 		return nil, err
 	}

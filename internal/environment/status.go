@@ -12,8 +12,8 @@ import (
 	"kubernaut.ai/kubernaut/internal/environment/upstream"
 )
 
-// Status is an environment as it was seen at one moment.
-type Status struct {
+// View is an environment as it was seen at one moment.
+type View struct {
 	Name      string         `json:"name"`
 	Cluster   cluster.Status `json:"cluster"`
 	Workloads []Workload     `json:"workloads,omitempty"`
@@ -29,37 +29,37 @@ type Workload struct {
 }
 
 // Ready tells whether the cluster and everything in it is ready.
-func (s Status) Ready() bool {
-	return s.Cluster.State == cluster.Ready && len(s.Workloads) > 0 &&
-		!slices.ContainsFunc(s.Workloads, func(w Workload) bool { return w.Ready < w.Wanted })
+func (v View) Ready() bool {
+	return v.Cluster.State == cluster.Ready && len(v.Workloads) > 0 &&
+		!slices.ContainsFunc(v.Workloads, func(w Workload) bool { return w.Ready < w.Wanted })
 }
 
-// GetStatus looks at the environment and changes nothing.
-func GetStatus(ctx context.Context, o Options) (Status, error) {
-	w, err := newWorld(o.named())
+// Status looks at the environment and changes nothing.
+func Status(ctx context.Context, o Options) (View, error) {
+	w, err := existing(o)
 	if err != nil {
-		return Status{}, err
+		return View{}, err
 	}
 	c, err := w.anyCluster()
 	if err != nil {
-		return Status{}, err
+		return View{}, err
 	}
-	status := Status{Name: w.options.Name}
-	if status.Cluster, err = c.Status(ctx); err != nil || status.Cluster.State != cluster.Ready {
-		return status, err
+	view := View{Name: w.options.Name}
+	if view.Cluster, err = c.Status(ctx); err != nil || view.Cluster.State != cluster.Ready {
+		return view, err
 	}
 	k, err := w.kube()
 	if err != nil {
-		return status, err
+		return view, err
 	}
 	for _, namespace := range []string{"kube-system", upstream.TektonNamespace, upstream.ResolversNamespace, v1alpha1.SystemNamespace} {
 		found, err := k.workloads(ctx, namespace)
 		if err != nil {
-			return status, err
+			return view, err
 		}
-		status.Workloads = append(status.Workloads, found...)
+		view.Workloads = append(view.Workloads, found...)
 	}
-	return status, nil
+	return view, nil
 }
 
 func (k *kube) workloads(ctx context.Context, namespace string) ([]Workload, error) {

@@ -38,10 +38,28 @@ type kube struct {
 	applied *ledger
 }
 
+// newWorld is for bringing an environment up: it needs the checkout.
 func newWorld(o Options) (*world, error) {
 	cache, err := build.Open()
 	if err != nil {
 		return nil, err
+	}
+	return worldOf(cache, o), nil
+}
+
+// existing is for looking at an environment or ending it: it works anywhere on
+// the machine.
+func existing(o Options) (*world, error) {
+	dir, err := build.Dir()
+	if err != nil {
+		return nil, err
+	}
+	return worldOf(build.Cache{Dir: dir}, o), nil
+}
+
+func worldOf(cache build.Cache, o Options) *world {
+	if o.Name == "" {
+		o.Name = DefaultName
 	}
 	w := &world{
 		options: o, cache: cache,
@@ -52,14 +70,12 @@ func newWorld(o Options) (*world, error) {
 	w.cluster = sync.OnceValues(w.newCluster)
 	w.kube = sync.OnceValues(w.connect)
 	w.manifests = sync.OnceValues(w.readTekton)
-	return w, nil
+	return w
 }
 
 // dir is the folder of this environment's state.
-func (w *world) dir(parts ...string) string { return folder(w.cache, w.options.Name, parts...) }
-
-func folder(c build.Cache, name string, parts ...string) string {
-	return filepath.Join(append([]string{c.Dir, "env", name}, parts...)...)
+func (w *world) dir(parts ...string) string {
+	return filepath.Join(append([]string{w.cache.Dir, "env", w.options.Name}, parts...)...)
 }
 
 func (w *world) certificates() pki.Store { return pki.Store{Dir: w.dir("pki"), Now: time.Now()} }
