@@ -32,7 +32,7 @@ func newStatus(f *cli.Factory, name *string) *cobra.Command {
 }
 
 func status(ctx context.Context, f *cli.Factory, name string, output cli.Format) error {
-	seen, err := environment.GetStatus(ctx, environment.Options{Name: name})
+	seen, err := environment.Status(ctx, environment.Options{Name: name})
 	if err != nil {
 		return connect.Explain(err)
 	}
@@ -45,7 +45,7 @@ func status(ctx context.Context, f *cli.Factory, name string, output cli.Format)
 }
 
 // verdict is an error unless everything is ready.
-func verdict(s environment.Status) error {
+func verdict(s environment.View) error {
 	switch {
 	case s.Ready():
 		return nil
@@ -57,7 +57,7 @@ func verdict(s environment.Status) error {
 	return fmt.Errorf("not everything in environment %q is ready; finish what is missing with: kubernaut env up", s.Name)
 }
 
-func write(f *cli.Factory, s environment.Status) error {
+func write(f *cli.Factory, s environment.View) error {
 	if s.Cluster.State == cluster.Absent {
 		return nil // the verdict says it
 	}
