@@ -8,10 +8,13 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
+
+	"kubernaut.ai/kubernaut/internal/datastorage"
 )
 
 //go:embed migrations/*.sql
@@ -25,6 +28,9 @@ const ServiceRole = "kubernaut_service"
 
 // migrationLock keeps two migrations of one database apart.
 const migrationLock = 0x6b75626572 // "kuber"
+
+// connectEvery is how often the server is tried that is not there yet.
+const connectEvery = time.Second
 
 // Migrate brings the schema to this program's version, creates or updates the
 // service's role with the password, sets its rights, and makes the partitions of
@@ -41,7 +47,7 @@ func Migrate(ctx context.Context, url, servicePassword string, log *slog.Logger)
 		return fmt.Errorf("address of the database: %w", err)
 	}
 	config.RuntimeParams["timezone"] = "UTC"
-	conn, err := pgx.ConnectConfig(ctx, config)
+	conn, err := connect(ctx, config, log)
 	if err != nil {
 		return fmt.Errorf("connecting as the owner of the database: %w", err)
 	}
@@ -66,6 +72,22 @@ func Migrate(ctx context.Context, url, servicePassword string, log *slog.Logger)
 		}
 	}
 	return nil
+}
+
+// connect waits for the server until ctx ends; what it refuses is not waited for.
+func connect(ctx context.Context, config *pgx.ConnConfig, log *slog.Logger) (*pgx.Conn, error) {
+	for {
+		conn, err := pgx.ConnectConfig(ctx, config)
+		if err == nil || !errors.Is(withClass(err), datastorage.ErrAway) {
+			return conn, err
+		}
+		log.Info("Database is not there yet", "error", err)
+		select {
+		case <-time.After(connectEvery):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w; the last answer: %w", context.Cause(ctx), err)
+		}
+	}
 }
 
 // moveUp applies the migrations that are not applied yet.

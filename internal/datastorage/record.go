@@ -1,0 +1,120 @@
+package datastorage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"kubernaut.ai/kubernaut/internal/audit"
+)
+
+// Outcome is how events came to be safe.
+type Outcome int
+
+// The outcomes, each with a status of its own in the contract.
+const (
+	Stored Outcome = iota + 1 // at least one is new in the trail
+	Known                     // all were there
+	Parked                    // the trail is away: they are in the overflow
+)
+
+// ParentError says that events name parents that nobody has recorded.
+type ParentError struct{ IDs []uuid.UUID }
+
+func (e *ParentError) Error() string {
+	var ids []string
+	for _, id := range e.IDs {
+		ids = append(ids, id.String())
+	}
+	return "no such event: " + strings.Join(ids, ", ")
+}
+
+// recorder makes events safe: in the trail, or while that is away in the overflow.
+type recorder struct {
+	trail    Trail
+	overflow Overflow
+}
+
+// record makes events safe, all or none. The ids differ.
+func (r *recorder) record(ctx context.Context, events []audit.Sealed) (Outcome, error) {
+	if err := r.checkParents(ctx, events); err != nil {
+		return 0, err
+	}
+	fresh, err := r.trail.Append(ctx, events)
+	if err == nil {
+		for _, is := range fresh {
+			if is {
+				return Stored, nil
+			}
+		}
+		return Known, nil
+	}
+	if !errors.Is(err, ErrAway) {
+		return 0, err
+	}
+	// The answer must not depend on whether the client still listens: a COMMIT may
+	// have taken effect, and the event must not be lost if it did not.
+	if parkErr := r.overflow.Park(context.WithoutCancel(ctx), events); parkErr != nil {
+		return 0, fmt.Errorf("%w; and parking: %w", err, parkErr)
+	}
+	return Parked, nil
+}
+
+// checkParents looks for the events that others name as their cause: in the batch,
+// in the trail, and among what is parked. Where the trail is away, what it holds is
+// unknown and no event is refused.
+func (r *recorder) checkParents(ctx context.Context, events []audit.Sealed) error {
+	wanted := parentsOutside(events)
+	if len(wanted) == 0 {
+		return nil
+	}
+	missing, err := r.trail.Missing(ctx, wanted)
+	if err != nil && !errors.Is(err, ErrAway) {
+		return err
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	parked, err := r.overflow.Parked(ctx, missing)
+	if err != nil && !errors.Is(err, ErrAway) {
+		return err
+	}
+	unknown := &ParentError{}
+	for _, id := range missing {
+		if _, ok := parked[id]; !ok {
+			unknown.IDs = append(unknown.IDs, id)
+		}
+	}
+	if len(unknown.IDs) == 0 {
+		return nil
+	}
+	return unknown
+}
+
+// parentsOutside are the parents of events that are not among the events.
+func parentsOutside(events []audit.Sealed) []uuid.UUID {
+	var parents []uuid.UUID
+	for i := range events {
+		if parent := events[i].Event.ParentEventID; parent != uuid.Nil {
+			parents = append(parents, parent)
+		}
+	}
+	if len(parents) == 0 {
+		return nil
+	}
+	seen := make(map[uuid.UUID]bool, len(events))
+	for i := range events {
+		seen[events[i].Event.EventID] = true
+	}
+	var outside []uuid.UUID
+	for _, parent := range parents {
+		if !seen[parent] {
+			seen[parent] = true
+			outside = append(outside, parent)
+		}
+	}
+	return outside
+}
