@@ -261,11 +261,11 @@ func TestCheckoutIsFoundFromBelow(t *testing.T) {
 }
 
 func TestNoteTellsHowFar(t *testing.T) {
-	m := newMeter(2, timing{PerPackage: time.Second, Link: 5 * time.Second})
+	m := newMeter(3, timing{PerPackage: time.Second, Link: 5 * time.Second})
 	for _, step := range []struct{ line, want string }{
-		{"go: downloading k8s.io/api v0.37.2", "compiled 0 of about 2 packages; downloading k8s.io/api v0.37.2; 3s of about 7s"},
-		{"k8s.io/api/core/v1", "compiled 0 of about 2 packages; now k8s.io/api/core/v1; 3s of about 7s"},
-		{"k8s.io/kubernetes", "compiled 2 packages; linking; 3s of about 7s"},
+		{"go: downloading k8s.io/api v0.37.2", "compiled 0 of about 3 packages; downloading k8s.io/api v0.37.2; 3s of about 8s"},
+		{"k8s.io/api/core/v1", "compiled 0 of about 3 packages; now k8s.io/api/core/v1; 3s of about 8s"},
+		{"k8s.io/kubernetes", "linking; 3s of about 8s"},
 	} {
 		m.line(step.line)
 		if got := m.note(m.started.Add(3 * time.Second)); got != step.want {

@@ -63,8 +63,8 @@ func (m *meter) note(now time.Time) string {
 	defer m.mu.Unlock()
 	var parts []string
 	switch {
-	case m.total > 0 && m.done >= m.total:
-		parts = append(parts, fmt.Sprintf("compiled %d packages; linking", m.total))
+	case m.total > 0 && m.done >= m.total-1: // Go does not say when it links
+		parts = append(parts, "linking")
 	case m.total > 0:
 		parts = append(parts, fmt.Sprintf("compiled %d of about %d packages", max(0, m.done-1), m.total))
 		fallthrough

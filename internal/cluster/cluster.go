@@ -44,9 +44,10 @@ const (
 // Status is a cluster as it was seen at one moment.
 type Status struct {
 	State      State       `json:"state"`
-	Server     string      `json:"server,omitempty"` // URL of the API server, from the host
-	Since      time.Time   `json:"since,omitzero"`   // when it was started
-	Logs       string      `json:"logs,omitempty"`   // folder of the components' logs
+	Problem    string      `json:"problem,omitempty"` // why it is not ready
+	Server     string      `json:"server,omitempty"`  // URL of the API server, from the host
+	Since      time.Time   `json:"since,omitzero"`    // when it was started
+	Logs       string      `json:"logs,omitempty"`    // folder of the components' logs
 	Components []Component `json:"components,omitempty"`
 }
 

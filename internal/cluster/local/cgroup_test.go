@@ -3,14 +3,18 @@ package local
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -158,21 +162,136 @@ func TestLifeOfAGroup(t *testing.T) {
 	groupLife(t, groups)
 }
 
-// Where version 1 has the controllers, version 2 is often mounted without them.
-// Everything but the controllers themselves works the same there.
+// Where version 1 has the controllers, version 2 is often mounted with few of
+// them. Everything else works the same there.
 func TestLifeOfAGroupOfVersion2(t *testing.T) {
+	groupLife(t, version2(t))
+}
+
+// version2 returns the machine's tree of version 2. What the test hands down in
+// it is taken back.
+func version2(t *testing.T) cgroups2 {
+	t.Helper()
 	needRoot(t)
-	raw, err := os.ReadFile("/proc/self/mountinfo")
+	for _, m := range parseMounts([]byte(read(t, "/proc/self/mountinfo"))) {
+		if m.Version != 2 {
+			continue
+		}
+		file := filepath.Join(m.Point, "cgroup.subtree_control")
+		before := strings.Fields(read(t, file))
+		t.Cleanup(func() {
+			for _, controller := range strings.Fields(read(t, file)) {
+				if !slices.Contains(before, controller) {
+					_ = os.WriteFile(file, []byte("-"+controller), 0)
+				}
+			}
+		})
+		return cgroups2{m.Point}
+	}
+	t.Skip("this machine has no cgroup2 mounted")
+	return cgroups2{}
+}
+
+// groupsHelper, with a version, makes the test binary look at its own group as
+// a node's first process does.
+const groupsHelper = "KUBERNAUT_TEST_GROUPS"
+
+// lookAtGroup waits until it was put into its group, and prints what it sees.
+func lookAtGroup(version string) error {
+	if _, err := os.Stdin.Read(make([]byte, 1)); err != nil {
+		return err
+	}
+	runtime.LockOSThread() // what follows is for this thread
+	groups, err := detect()
+	if err != nil {
+		return err
+	}
+	if version == "2" {
+		groups = cgroups2{}
+	}
+	if err := unix.Unshare(unix.CLONE_NEWCGROUP | unix.CLONE_NEWNS); err != nil {
+		return err
+	}
+	if err := alter("/", unix.MS_REC|unix.MS_PRIVATE); err != nil {
+		return err
+	}
+	if err := groups.Mount("/sys/fs/cgroup"); err != nil {
+		return err
+	}
+	raw, err := os.ReadFile("/proc/thread-self/cgroup")
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s", raw)
+	if version == "2" {
+		given, err := words("/sys/fs/cgroup/cgroup.subtree_control")
+		fmt.Println("given:", given)
+		return err
+	}
+	_, err = os.Stat("/sys/fs/cgroup/memory/memory.limit_in_bytes")
+	return err
+}
+
+// seenFrom puts a process into a new group and returns what it sees from there.
+func seenFrom(t *testing.T, groups cgroups, version string) string {
+	t.Helper()
+	child := exec.CommandContext(t.Context(), "/proc/self/exe")
+	child.Env = append(os.Environ(), groupsHelper+"="+version)
+	var out strings.Builder
+	child.Stdout, child.Stderr = &out, &out
+	start, err := child.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range parseMounts(raw) {
-		if m.Version == 2 {
-			groupLife(t, cgroups2{m.Point})
-			return
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	name := "kubernaut-test-" + strings.ToLower(t.Name())
+	t.Cleanup(func() {
+		folders, err := groups.Folders(name)
+		if err := errors.Join(err, removeGroups(context.Background(), folders)); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := groups.Make(name, child.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := start.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Wait(); err != nil {
+		t.Fatalf("%v: %s", err, &out)
+	}
+	return out.String()
+}
+
+func TestOwnGroupIsTheRootOfWhatIsSeen(t *testing.T) {
+	needRoot(t)
+	groups, err := detect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := groups.(cgroups1); !ok {
+		t.Skip("this machine has version 2 only")
+	}
+	own, err := parseMembership([]byte(seenFrom(t, groups, "1")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range own {
+		if m.Controllers != "" && m.Path != "/" {
+			t.Errorf("%s is at %s, want the root", m.Controllers, m.Path)
 		}
 	}
-	t.Skip("this machine has no cgroup2 mounted")
+}
+
+func TestOwnGroupIsTheRootOfVersion2(t *testing.T) {
+	groups := version2(t)
+	have := strings.Fields(read(t, filepath.Join(groups.root, "cgroup.controllers")))
+	seen := seenFrom(t, groups, "2")
+	if !strings.Contains(seen, "0::/node\n") || !strings.Contains(seen, fmt.Sprintf("given: %v", have)) {
+		t.Errorf("want group /node below the root, which hands down %v:\n%s", have, seen)
+	}
 }
 
 func TestControllersAreHandedDown(t *testing.T) {

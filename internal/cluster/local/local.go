@@ -134,9 +134,11 @@ func (c *Cluster) Status(ctx context.Context) (cluster.Status, error) {
 	for _, component := range told.Components {
 		status.Components = append(status.Components, component.Component)
 	}
-	if c.answers(ctx) == nil {
-		status.State = cluster.Ready
+	if err := c.answers(ctx); err != nil {
+		status.Problem = err.Error()
+		return status, nil
 	}
+	status.State = cluster.Ready
 	return status, nil
 }
 
@@ -211,8 +213,14 @@ func (c *Cluster) answers(ctx context.Context) error {
 		return errors.Join(err, c.absent())
 	}
 	told, err := c.report(rec)
-	if err != nil || !told.Ready {
-		return errors.Join(err, errors.New("not ready"))
+	if err != nil {
+		return err
+	}
+	if err := c.hopeless(rec, told); err != nil {
+		return err
+	}
+	if !told.Ready {
+		return errors.New(told.note())
 	}
 	client, err := c.node.httpClient("ca", "admin")
 	if err != nil {

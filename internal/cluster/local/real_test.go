@@ -24,6 +24,13 @@ import (
 const helperName = "KUBERNAUT_TEST_UP"
 
 func helper() {
+	if version := os.Getenv(groupsHelper); version != "" {
+		if err := lookAtGroup(version); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	name := os.Getenv(helperName)
 	if name == "" {
 		return
