@@ -33,7 +33,7 @@ var valueSets = map[string]values{
 		"datastorage": values{"tls": values{"existingSecret": "datastorage-tls"}},
 		"workflows":   values{"pullSecret": values{"existing": "registry-pull"}},
 		"registry": values{
-			"enabled": true, "clusterIP": "10.96.0.50",
+			"enabled": true, "clusterIP": "10.0.0.50",
 			"tls": values{"existingSecret": "registry-tls"}, "auth": values{"existingSecret": "registry-htpasswd"},
 			"persistence": values{"type": "emptyDir"},
 		},
@@ -194,6 +194,7 @@ func TestRefusals(t *testing.T) {
 				r.Values["redis"] = map[string]any{"persistence": map[string]any{"type": "tape"}}
 			}, "persistence/type",
 		},
+		"old cluster": {func(r *chart.Release) { r.KubeVersion = "v1.35.4" }, "upgrade it to 1.36, or install with identity.enabled=false"},
 		"no database": {
 			func(r *chart.Release) { r.Values["postgresql"] = map[string]any{"enabled": false} },
 			"postgresql.external.existingSecret: name the Secret",
@@ -226,5 +227,22 @@ func TestMigrationIsAnotherJobForAnotherImage(t *testing.T) {
 	}
 	if a, b := name("a:1"), name("a:1"); a != b {
 		t.Errorf("one image gives two Jobs, %s and %s", a, b)
+	}
+}
+
+func TestOlderClusterWithoutIdentity(t *testing.T) {
+	r := release(values{"images": images, "identity": values{"enabled": false}})
+	r.KubeVersion = "v1.35.4"
+	components, err := chart.Render(t.Context(), "kubernaut", r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range components["policies"] {
+		if strings.HasPrefix(o.GetKind(), "Mutating") {
+			t.Errorf("%s %s is for Kubernetes 1.36", o.GetKind(), o.GetName())
+		}
+	}
+	if len(components["policies"]) == 0 {
+		t.Error("the right to remediate is not asked for")
 	}
 }
