@@ -66,6 +66,8 @@ type world struct {
 	cfg     controller.Config
 	ns      string
 	target  string
+	// tend, when set, is called again and again while something is waited for.
+	tend func()
 }
 
 var worlds int
@@ -153,6 +155,9 @@ func (w *world) eventually(what string, ok func() error) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
+		if w.tend != nil {
+			w.tend()
+		}
 		err := ok()
 		if err == nil {
 			return
@@ -411,4 +416,10 @@ func (s *storage) actions(ex *v1alpha1.WorkflowExecution) []string {
 		all = append(all, e.EventAction)
 	}
 	return all
+}
+
+func runNameOf(ex *v1alpha1.WorkflowExecution) string { return engine.NameFor(ex) }
+
+func failed(reason, message string) *apis.Condition {
+	return &apis.Condition{Type: apis.ConditionSucceeded, Status: corev1.ConditionFalse, Reason: reason, Message: message}
 }

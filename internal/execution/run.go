@@ -105,7 +105,10 @@ type Refusal struct {
 
 // stopped says whether nothing of the run can act any more. Only a run that was
 // read past the cache can be known to have stopped. An engine begins nothing more
-// for a run that is being deleted.
+// for a run that is being deleted; where a stranger has the name, there is none.
 func (r Run) stopped() bool {
+	if r.Fresh && r.State != RunAbsent && !r.Ours {
+		return true
+	}
 	return r.Fresh && len(r.Alive) == 0 && (r.State != RunActive || r.Occupant || r.Deleting)
 }
