@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/client-go/rest"
@@ -51,7 +52,10 @@ func StartAPIServer(flags ...string) (*Kube, error) {
 	if err != nil {
 		return nil, err
 	}
-	env := &envtest.Environment{BinaryAssetsDirectory: assets, CRDs: crds}
+	env := &envtest.Environment{
+		BinaryAssetsDirectory: assets, CRDs: crds,
+		ControlPlaneStartTimeout: 2 * time.Minute, ControlPlaneStopTimeout: time.Minute, // a busy machine is slow, not broken
+	}
 	arguments := env.ControlPlane.GetAPIServer().Configure()
 	for _, flag := range flags {
 		name, value, _ := strings.Cut(flag, "=")
