@@ -1,19 +1,16 @@
 -- Moves one entry that can never be delivered to the second stream. KEYS: stream,
--- digests, poison. ARGV: the entry, the reason, the time. The entry keeps its fields.
-local found = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])
-if #found == 0 then
+-- poison. ARGV: the entry, the reason, the time. The entry keeps its fields, and its
+-- digest stays: the event was acknowledged, so its id is taken.
+redis.call('XLEN', KEYS[2]) -- fails before anything is written if it is no stream
+local entry = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
+if not entry then
   return 0
 end
-local fields = found[1][2]
-for i = 1, #fields, 2 do
-  if fields[i] == 'id' then
-    redis.call('HDEL', KEYS[2], fields[i + 1])
-  end
-end
+local fields = entry[2]
 fields[#fields + 1] = 'reason'
 fields[#fields + 1] = ARGV[2]
 fields[#fields + 1] = 'condemned_at'
 fields[#fields + 1] = ARGV[3]
-redis.call('XADD', KEYS[3], '*', unpack(fields))
-redis.call('XDEL', KEYS[1], ARGV[1])
+redis.call('XDEL', KEYS[1], ARGV[1]) -- first: without memory Redis refuses a script that begins with XADD
+redis.call('XADD', KEYS[2], '*', unpack(fields))
 return 1

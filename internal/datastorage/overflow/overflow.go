@@ -3,8 +3,11 @@ package overflow
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,7 +24,7 @@ const (
 	poisonKey  = "{datastorage}:poison"
 )
 
-// DefaultCapacity is how many events may be parked.
+// DefaultCapacity is how many events may be parked, those moved aside included.
 const DefaultCapacity = 1_000_000
 
 var (
@@ -31,10 +34,16 @@ var (
 	removeSource string
 	//go:embed condemn.lua
 	condemnSource string
+	//go:embed list.lua
+	listSource string
+	//go:embed retry.lua
+	retrySource string
 
 	parkScript    = redis.NewScript(parkSource)
 	removeScript  = redis.NewScript(removeSource)
 	condemnScript = redis.NewScript(condemnSource)
+	listScript    = redis.NewScript(listSource)
+	retryScript   = redis.NewScript(retrySource)
 )
 
 // Overflow is what is parked in one Redis.
@@ -43,13 +52,16 @@ type Overflow struct {
 	capacity int
 	log      *slog.Logger
 	wake     chan struct{} // something was parked
+	moved    atomic.Int64
+	hidden   sync.Once // says that Redis hides its configuration
 }
 
 var _ datastorage.Overflow = (*Overflow)(nil)
 
 // Open prepares parking in the Redis at url, for at most capacity events; 0 means
-// DefaultCapacity. It connects when it is used, and fails only when the url cannot
-// be read.
+// DefaultCapacity. A Redis that is away is no error, because it may come back. The
+// error is a *NotDurableError when Redis may lose what it acknowledges, or says that
+// the url cannot be read.
 func Open(url string, capacity int, log *slog.Logger) (*Overflow, error) {
 	options, err := redis.ParseURL(url)
 	if err != nil {
@@ -66,7 +78,15 @@ func Open(url string, capacity int, log *slog.Logger) (*Overflow, error) {
 		capacity = DefaultCapacity
 	}
 	redis.SetLogger(quiet{log})
-	return &Overflow{client: redis.NewClient(options), capacity: capacity, log: log, wake: make(chan struct{}, 1)}, nil
+	o := &Overflow{capacity: capacity, log: log, wake: make(chan struct{}, 1)}
+	options.OnConnect = o.requireDurable
+	o.client = redis.NewClient(options)
+	ctx, cancel := context.WithTimeout(context.Background(), options.DialTimeout)
+	defer cancel()
+	if err := refused(o.Ready(ctx)); err != nil {
+		return nil, errors.Join(err, o.Close())
+	}
+	return o, nil
 }
 
 // quiet takes the lines that go-redis would print: every error they tell of also
@@ -82,7 +102,7 @@ func (o *Overflow) Close() error { return o.client.Close() }
 
 // Ready says why nothing can be parked, or nil.
 func (o *Overflow) Ready(ctx context.Context) error {
-	return away("asking Redis", o.client.Ping(ctx).Err())
+	return classified("asking Redis", o.client.Ping(ctx).Err())
 }
 
 // Park keeps events on the disk of Redis.
@@ -96,16 +116,21 @@ func (o *Overflow) Park(ctx context.Context, events []audit.Sealed) error {
 	}
 	reply, err := parkScript.Run(ctx, o.client, []string{parkedKey, digestsKey}, args...).Slice()
 	if err != nil {
-		return away("parking events", err)
+		return classified("parking events", err)
 	}
 	if err := parkReply(reply); err != nil {
 		return err
 	}
+	o.awake()
+	return nil
+}
+
+// awake tells Redrive that there is something to move.
+func (o *Overflow) awake() {
 	select {
 	case o.wake <- struct{}{}:
 	default: // it is awake
 	}
-	return nil
 }
 
 // parkReply reads what park.lua returned: a verdict and the ids in conflict.
@@ -133,7 +158,7 @@ func parkReply(reply []any) error {
 	return fmt.Errorf("parking events: %w: Redis replied %v", datastorage.ErrAway, reply)
 }
 
-// Parked returns the digests of those ids that are parked.
+// Parked returns the digests of those ids that are parked or were moved aside.
 func (o *Overflow) Parked(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]audit.Digest, error) {
 	names := make([]string, len(ids))
 	for i, id := range ids {
@@ -141,7 +166,7 @@ func (o *Overflow) Parked(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]a
 	}
 	values, err := o.client.HMGet(ctx, digestsKey, names...).Result()
 	if err != nil {
-		return nil, away("looking for parked events", err)
+		return nil, classified("looking for parked events", err)
 	}
 	var parked map[uuid.UUID]audit.Digest
 	for i, v := range values {
@@ -167,15 +192,19 @@ func (o *Overflow) Count(ctx context.Context) (parked, poison int64, err error) 
 	pipe := o.client.Pipeline()
 	waiting, aside := pipe.XLen(ctx, parkedKey), pipe.XLen(ctx, poisonKey)
 	if _, err := pipe.Exec(ctx); err != nil {
-		return 0, 0, away("counting parked events", err)
+		return 0, 0, classified("counting parked events", err)
 	}
 	return waiting.Val(), aside.Val(), nil
 }
 
-// away wraps an error of Redis. Whatever it is, nothing can be parked now.
-func away(doing string, err error) error {
-	if err == nil {
+// classified wraps an error of Redis: it is full, or whatever it is, away.
+func classified(doing string, err error) error {
+	class := datastorage.ErrAway
+	switch {
+	case err == nil:
 		return nil
+	case redis.IsOOMError(err):
+		class = datastorage.ErrFull
 	}
-	return fmt.Errorf("%s: %w: %w", doing, datastorage.ErrAway, err)
+	return fmt.Errorf("%s: %w: %w", doing, class, err)
 }

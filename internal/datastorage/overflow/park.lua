@@ -1,10 +1,11 @@
 -- Parks events, all or none. KEYS: stream, digests. ARGV: capacity, then for each
 -- event its id, digest, content, actor type, actor id and time of receipt.
 local FIELDS = 6
-local fresh, conflicts = {}, {}
+local fresh, seen, conflicts = {}, {}, {}
 for i = 2, #ARGV, FIELDS do
-  local known = redis.call('HGET', KEYS[2], ARGV[i])
+  local known = seen[ARGV[i]] or redis.call('HGET', KEYS[2], ARGV[i])
   if not known then
+    seen[ARGV[i]] = ARGV[i + 1]
     fresh[#fresh + 1] = i
   elseif known ~= ARGV[i + 1] then
     conflicts[#conflicts + 1] = ARGV[i]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"kubernaut.ai/kubernaut/internal/audit"
@@ -12,6 +13,7 @@ import (
 
 const (
 	redriveBatch   = 500             // events moved in one transaction
+	maxBytes       = 4 << 20         // of their content
 	redriveEvery   = time.Second     // how often Redis is asked when nothing wakes us
 	redriveBackoff = 5 * time.Second // at most, while the trail is away
 	stepTimeout    = 30 * time.Second
@@ -26,20 +28,23 @@ type entry struct {
 // Redrive moves parked events to the trail, until ctx ends; it stops between two
 // batches. Several processes may do it at once: delivering twice stores once.
 func (o *Overflow) Redrive(ctx context.Context, trail datastorage.Trail) {
-	pause := redriveEvery
+	pause, failing := redriveEvery, false
 	for ctx.Err() == nil {
 		moved, err := o.redriveOnce(context.WithoutCancel(ctx), trail)
 		switch {
+		case err != nil && !failing:
+			failing = true
+			o.log.Warn("Parked events stay where they are; trying again", "error", err)
 		case err != nil:
-			o.log.Debug("Parked events stay where they are", "error", err, "again", pause)
+			o.log.Debug("Parked events still stay where they are", "error", err, "again", pause)
 		case moved > 0:
-			pause = redriveEvery
+			pause, failing = redriveEvery, false
 			o.log.Info("Parked events delivered", "events", moved)
 			continue
 		default:
-			pause = redriveEvery
+			pause, failing = redriveEvery, false
 		}
-		if !o.sleep(ctx, pause, err == nil) {
+		if !o.sleep(ctx, pause/2+rand.N(pause/2), err == nil) { // so that replicas do not come at once
 			return
 		}
 		if err != nil {
@@ -69,9 +74,9 @@ func (o *Overflow) sleep(ctx context.Context, d time.Duration, wakeable bool) bo
 func (o *Overflow) redriveOnce(ctx context.Context, trail datastorage.Trail) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
-	messages, err := o.client.XRangeN(ctx, parkedKey, "-", "+", redriveBatch).Result()
+	messages, err := o.read(ctx, Waiting, "-", redriveBatch)
 	if err != nil {
-		return 0, away("reading parked events", err)
+		return 0, err
 	}
 	var batch []entry
 	gone := 0
@@ -149,19 +154,21 @@ func (o *Overflow) deliverWithout(ctx context.Context, trail datastorage.Trail, 
 }
 
 func (o *Overflow) remove(ctx context.Context, batch []entry) error {
-	args := make([]any, 0, 2*len(batch))
-	for _, e := range batch {
-		args = append(args, e.place, e.event.Event.EventID.String())
+	places := make([]string, len(batch))
+	for i, e := range batch {
+		places[i] = e.place
 	}
-	return away("removing delivered events", removeScript.Run(ctx, o.client, []string{parkedKey, digestsKey}, args...).Err())
+	removed, err := o.Purge(ctx, Waiting, places)
+	o.moved.Add(int64(removed))
+	return err
 }
 
 // condemn moves one entry aside, with the reason.
 func (o *Overflow) condemn(ctx context.Context, place string, reason error) error {
 	o.log.Error("A parked event can never be delivered and was moved aside", "entry", place, "key", poisonKey, "reason", reason)
-	err := condemnScript.Run(ctx, o.client, []string{parkedKey, digestsKey, poisonKey},
+	err := condemnScript.Run(ctx, o.client, []string{parkedKey, poisonKey},
 		place, reason.Error(), time.Now().UTC().Format(time.RFC3339Nano)).Err()
-	return away("moving an event aside", err)
+	return classified("moving an event aside", err)
 }
 
 // decode reads the fields of an entry.
