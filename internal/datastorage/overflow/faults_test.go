@@ -144,7 +144,7 @@ func TestRedisWithoutMemory(t *testing.T) {
 	wantFull(t, err)
 	kept := &memory{refuses: map[uuid.UUID]error{parked[0].Event.EventID: datastorage.ErrUnfit}}
 	stop := redriving(t, o, kept)
-	await(t, o, 0, 1)
+	await(t, o, 1)
 	stop()
 	kept.wantInOrder(t, parked[1:]...)
 	if perfect := (len(parked)*audit.MaxDataBytes)/maxBytes + 1; kept.calls < perfect {
@@ -185,7 +185,7 @@ func TestAcknowledgedEventsSurviveAKill(t *testing.T) {
 
 	kept := &memory{}
 	stop := redriving(t, o, kept)
-	await(t, o, 0, 0)
+	await(t, o, 0)
 	stop()
 	for n := range acknowledged {
 		for _, e := range batch(n) {
@@ -229,7 +229,7 @@ func TestRedriveThroughFaults(t *testing.T) {
 	stop := redriving(t, o, kept)
 	<-killed
 	server.Restart()
-	await(t, o, 0, 0)
+	await(t, o, 0)
 	stop()
 	kept.wantInOrder(t, all...)
 	if kept.calls < 7 {
@@ -283,7 +283,7 @@ func TestManyReplicas(t *testing.T) {
 		})
 	}
 	group.Wait()
-	await(t, first, 0, 1)
+	await(t, first, 1)
 	kept.mu.Lock()
 	defer kept.mu.Unlock()
 	got := maps.Clone(kept.kept)

@@ -16,7 +16,7 @@ func TestPoisonIsListedRetriedAndPurged(t *testing.T) {
 	must(t, o.Park(t.Context(), []audit.Sealed{first, second}))
 	never := map[uuid.UUID]error{first.Event.EventID: datastorage.ErrUnfit, second.Event.EventID: datastorage.ErrUnfit}
 	stop := redriving(t, o, &memory{refuses: never})
-	await(t, o, 0, 2)
+	await(t, o, 2)
 	stop()
 
 	must(t, o.Park(t.Context(), []audit.Sealed{first})) // it is kept, so this is the truth, and adds nothing
@@ -41,7 +41,7 @@ func TestPoisonIsListedRetriedAndPurged(t *testing.T) {
 	wantFound(t, purge(o, Poisoned), 1, rest[0].Place)
 	kept := &memory{}
 	stop = redriving(t, o, kept)
-	await(t, o, 0, 0)
+	await(t, o, 0)
 	stop()
 	kept.wantInOrder(t, first)
 	if o.Moved() != 1 {
