@@ -2,7 +2,8 @@
 The configuration of Data Storage. Addresses and passwords come by environment.
 */}}
 {{- define "kubernaut.datastorageConfig" -}}
-{{- $own := dict "auth" "kubernetes" -}}
+{{- $tls := dict "certFile" "/etc/kubernaut/tls/tls.crt" "keyFile" "/etc/kubernaut/tls/tls.key" -}}
+{{- $own := dict "auth" "kubernetes" "tls" $tls -}}
 {{- mergeOverwrite $own (deepCopy .Values.datastorage.config) | toYaml -}}
 {{- end -}}
 
