@@ -134,6 +134,8 @@ func ExplainDataStorage(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, forward.ErrNoService):
+		return fmt.Errorf("Data Storage is not installed in this cluster; install it with: kubernaut env up (%w)", err)
 	case errors.Is(err, forward.ErrNoReadyPod):
 		return fmt.Errorf("Data Storage does not run: %w", err)
 	case errors.Is(err, datastorage.ErrForbidden), errors.Is(err, datastorage.ErrUnauthenticated):

@@ -2,6 +2,8 @@ package execution
 
 import (
 	"errors"
+	"regexp"
+	"strconv"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -23,19 +25,21 @@ func causes(err error) string {
 	return strings.Join(texts, "; ")
 }
 
-// withoutValue cuts `Invalid value: <value>: ` off a message. A value ends with
-// what its first character says: a quote, a brace or a bracket.
+// number is a value that the API server repeats bare, with what follows it.
+var number = regexp.MustCompile(`^-?[0-9.]+: `)
+
+// withoutValue cuts `Invalid value: <value>: ` off a message. The API server
+// writes texts quoted, maps and lists the way Go does, in braces, or not at all.
 func withoutValue(message string) string {
 	rest, ok := strings.CutPrefix(message, "Invalid value: ")
-	if !ok || rest == "" {
+	if !ok {
 		return message
 	}
-	end := ": "
-	if i := strings.IndexByte(`"{[`, rest[0]); i >= 0 {
-		end = `"}]`[i:i+1] + ": "
+	if quoted, err := strconv.QuotedPrefix(rest); err == nil {
+		return strings.TrimPrefix(rest[len(quoted):], ": ")
 	}
-	if _, after, ok := strings.Cut(rest, end); ok {
-		return after
+	if i := strings.LastIndex(rest, "}: "); i >= 0 {
+		return rest[i+len("}: "):]
 	}
-	return "the value is not allowed"
+	return number.ReplaceAllString(rest, "")
 }

@@ -29,13 +29,13 @@ func resolve(ctx context.Context, f *cli.Factory, c *connect.Cluster, ex *v1alph
 	case errors.Is(err, datastorage.ErrNotFound):
 		return unknownWorkflow(ctx, c, ref.WorkflowID)
 	case err != nil && ref.Version == "":
-		return fmt.Errorf("asking the catalog for the latest version of %s: %w; or name a version: kubernaut run %s@VERSION",
-			ref.WorkflowID, connect.ExplainDataStorage(err), ref.WorkflowID)
+		return fmt.Errorf("the catalog cannot say which version of %s is the latest; name one: kubernaut run %s@VERSION. %w",
+			ref.WorkflowID, ref.WorkflowID, connect.ExplainDataStorage(err))
 	case err != nil:
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		f.IO.Say("%s the catalog cannot be asked about %s@%s now: %v", f.IO.ErrPaint.Warn("note:"), ref.WorkflowID, ref.Version, err)
+		f.IO.Say("%s the catalog cannot be asked about %s@%s now: %v", f.IO.ErrPaint.Warn("note:"), ref.WorkflowID, ref.Version, connect.ExplainDataStorage(err))
 		return nil
 	}
 	return choose(ref, versions)

@@ -22,6 +22,9 @@ import (
 // Waiting may help.
 var ErrNoReadyPod = errors.New("no ready pod")
 
+// ErrNoService says that there is no Service of that name.
+var ErrNoService = errors.New("there is no Service")
+
 // ErrNotCluster says that an address does not name a Service port.
 var ErrNotCluster = errors.New("not the address of a Service")
 

@@ -54,7 +54,7 @@ func parseAddress(network, address string) (servicePort, error) {
 func readyPod(ctx context.Context, client kubernetes.Interface, svc servicePort) (endpoint, error) {
 	service, err := client.CoreV1().Services(svc.namespace).Get(ctx, svc.name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return endpoint{}, fmt.Errorf("there is no Service %s in namespace %s", svc.name, svc.namespace)
+		return endpoint{}, fmt.Errorf("%w %s in namespace %s", ErrNoService, svc.name, svc.namespace)
 	}
 	if err != nil {
 		return endpoint{}, fmt.Errorf("reading Service %s/%s: %w", svc.namespace, svc.name, err)
