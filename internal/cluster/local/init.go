@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"os/signal"
@@ -62,6 +63,10 @@ func enter(args []string) error {
 		return fmt.Errorf("the process that started this node is gone: %w", err)
 	}
 	start.Close()
+	// What else the caller had open (a lock, a pipe) must not live as long as the node.
+	if err := unix.CloseRange(startFD+1, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fmt.Errorf("letting go of the caller's files: %w", err)
+	}
 	runtime.LockOSThread() // a namespace is entered by a thread; execve keeps this one's
 	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
 		return fmt.Errorf("making a cgroup namespace: %w", err)
