@@ -11,9 +11,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -31,10 +28,7 @@ func TestOnAnAPIServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	stand := &stand{client: c}
-	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := clientcmd.WriteToFile(kubeconfigOf(cfg), kubeconfig); err != nil {
-		t.Fatal(err)
-	}
+	kubeconfig := servers.Kubeconfig(t, cfg)
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/cluster",
 		UpdateScripts: update,
@@ -51,16 +45,6 @@ func TestOnAnAPIServer(t *testing.T) {
 			"appears": stand.appears,
 		},
 	})
-}
-
-// kubeconfigOf writes down how cfg reaches its server.
-func kubeconfigOf(cfg *rest.Config) clientcmdapi.Config {
-	return clientcmdapi.Config{
-		CurrentContext: "test",
-		Contexts:       map[string]*clientcmdapi.Context{"test": {Cluster: "test", AuthInfo: "test"}},
-		Clusters:       map[string]*clientcmdapi.Cluster{"test": {Server: cfg.Host, CertificateAuthorityData: cfg.CAData}},
-		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"test": {ClientCertificateData: cfg.CertData, ClientKeyData: cfg.KeyData}},
-	}
 }
 
 // stand is the world of the scripts: it creates what they need, and writes
