@@ -2,6 +2,7 @@ package audit
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"strings"
@@ -157,7 +158,7 @@ func TestSealRefusesDataThatWouldChange(t *testing.T) {
 			e := vectors(t)[0].Event
 			e.EventData = json.RawMessage(c.data)
 			_, err := Seal(e)
-			fieldErr, ok := err.(*FieldError)
+			fieldErr, ok := errors.AsType[*FieldError](err)
 			if !ok {
 				t.Fatalf("error is %v, want a *FieldError", err)
 			}

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	askFor   = time.Second     // how long the overflow may take to answer
-	askAgain = 5 * time.Second // how long it is left alone when it did not
+	askFor   = time.Second // how long the overflow may take to answer
+	askAgain = time.Second // how long it is left alone when it did not
 )
 
 // guarded is a Trail that also knows the ids of what is parked: while an event is

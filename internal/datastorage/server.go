@@ -211,7 +211,7 @@ func (s *Server) unrouted(mux *http.ServeMux) http.Handler {
 func (s *Server) survive(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
-			if v := recover(); v != nil && v != http.ErrAbortHandler {
+			if v := recover(); v != nil {
 				s.refuse(w, r, fmt.Errorf("panic: %v\n%s", v, debug.Stack()))
 			}
 		}()
