@@ -33,6 +33,7 @@ const (
 	partMigration   = "migration"
 	partDataStorage = "datastorage"
 	partController  = "controller"
+	partPolicies    = "policies"
 )
 
 // PostgreSQL's database and roles.
@@ -80,6 +81,7 @@ var (
 	database      = plan.Object{Kind: "Database", Name: databaseName}
 	schema        = plan.Object{Kind: "Schema", Name: databaseName}
 	dns           = plan.Object{Kind: "DNS", Name: "cluster.local"}
+	admission     = plan.Object{Kind: "Admission", Name: "identity"}
 	webhook       = plan.Object{Kind: "Webhook", Name: "webhook.pipeline.tekton.dev"}
 )
 

@@ -2,13 +2,16 @@ package environment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	apischema "k8s.io/apimachinery/pkg/runtime/schema"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
@@ -38,6 +41,7 @@ var declared = map[string]struct {
 	partRegistry:    {expected: 4 * time.Second, volume: 65532},
 	partMigration:   {needs: []plan.Object{database, dns}, expected: 4 * time.Second},
 	partDataStorage: {needs: []plan.Object{schema, part(partRedis), dns}, expected: 5 * time.Second},
+	partPolicies:    {expected: 500 * time.Millisecond},
 	partController: {expected: 6 * time.Second, needs: []plan.Object{
 		dns, part(partDefinitions),
 		derive.API(groupKind("tekton.dev", "PipelineRun")), derive.API(groupKind("tekton.dev", "TaskRun")),
@@ -67,7 +71,7 @@ func (w *world) productComponents(ctx context.Context) ([]component, error) {
 		step.Provides = append(step.Provides, part(name))
 		all = append(all, component{step, patient(w.install(name))})
 	}
-	return append(all, w.accountsComponent(rendered[partNamespaces])), nil
+	return append(all, w.accountsComponent(rendered[partNamespaces]), w.admissionComponent()), nil
 }
 
 // stepOf derives a step from manifests. What the cluster adds to namespaces is
@@ -154,6 +158,50 @@ func (w *world) values() map[string]any {
 		"datastorage": map[string]any{"tls": existing(dataStorageTLS)},
 		"workflows":   map[string]any{"pullSecret": map[string]any{"existing": v1alpha1.DefaultPullSecret}},
 	}
+}
+
+// admissionComponent proves that the admission policies act: the API server
+// takes them up a moment after it has them.
+func (w *world) admissionComponent() component {
+	step := plan.Step{
+		Name: "admission", Expected: time.Second, Provides: []plan.Object{admission},
+		Needs: needs(part(partPolicies), part(partDefinitions)),
+	}
+	return component{step, patient(func(ctx context.Context, say func(string)) error {
+		k, err := w.kube()
+		if err != nil {
+			return err
+		}
+		return try(ctx, say, k.askAdmission)
+	})}
+}
+
+// askAdmission has the API server stamp an execution that is not kept.
+func (k *kube) askAdmission(ctx context.Context) error {
+	ex := &v1alpha1.WorkflowExecution{
+		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "WorkflowExecution"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: "admission-acts"},
+		Spec: v1alpha1.WorkflowExecutionSpec{
+			WorkflowRef:    v1alpha1.WorkflowRef{WorkflowID: "none", Version: "1.0.0"},
+			TargetResource: "default/deployment/none",
+		},
+	}
+	converted, err := toUnstructured([]runtime.Object{ex})
+	if err != nil {
+		return err
+	}
+	r, err := k.Resource(converted[0])
+	if err != nil {
+		return err
+	}
+	stamped, err := r.Create(ctx, converted[0], metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	if err != nil {
+		return fmt.Errorf("asking for an execution: %w", err)
+	}
+	if by, _, _ := unstructured.NestedString(stamped.Object, "spec", "createdBy"); by == "" {
+		return errors.New("the policies do not stamp who asks for an execution yet")
+	}
+	return nil
 }
 
 // accountsComponent waits for what the cluster adds to each new namespace.

@@ -41,7 +41,10 @@ func programGroups() []programGroup {
 func (w *world) buildComponents() []component {
 	var all []component
 	for _, g := range programGroups() {
-		step := plan.Step{Name: "build-" + g.name, Weight: wholeMachine, Expected: w.expectedBuild(g)}
+		step := plan.Step{Name: "build-" + g.name, Expected: 100 * time.Millisecond}
+		if !w.built(g) {
+			step.Weight, step.Expected = wholeMachine, g.cold
+		}
 		for _, p := range g.programs {
 			step.Provides = append(step.Provides, binary(p.Name))
 		}
@@ -55,15 +58,12 @@ func (w *world) buildComponents() []component {
 // wholeMachine is a weight that lets nothing else run that keeps cores busy.
 const wholeMachine = 2
 
-func (w *world) expectedBuild(g programGroup) time.Duration {
-	cached := !slices.ContainsFunc(g.programs, func(p build.Program) bool {
+// built tells whether the cache holds all programs of the group.
+func (w *world) built(g programGroup) bool {
+	return !slices.ContainsFunc(g.programs, func(p build.Program) bool {
 		_, ok := w.cache.Lookup(p)
 		return !ok
 	})
-	if cached {
-		return 100 * time.Millisecond
-	}
-	return g.cold
 }
 
 func (w *world) build(ctx context.Context, g programGroup, say func(string)) error {
