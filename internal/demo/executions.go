@@ -5,6 +5,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -131,8 +132,8 @@ func (s *stage) execution(workflow string, parameters map[string]string) *v1alph
 	}
 }
 
-// play creates ex, shows how it goes, and returns it when it has ended and its
-// audit events are acknowledged.
+// play creates ex, shows how it goes, and returns it when it has ended and
+// nothing is left to do for it.
 func (s *stage) play(ctx context.Context, ex *v1alpha1.WorkflowExecution) (*v1alpha1.WorkflowExecution, error) {
 	if err := s.cluster.Client.Create(ctx, ex); err != nil {
 		return nil, connect.Explain(fmt.Errorf("creating an execution of %s: %w", ex.Spec.WorkflowRef.WorkflowID, err))
@@ -143,24 +144,33 @@ func (s *stage) play(ctx context.Context, ex *v1alpha1.WorkflowExecution) (*v1al
 		return nil, connect.Explain(err)
 	}
 	s.played = append(s.played, ended)
-	return ended, s.recorded(ctx, ended)
+	return ended, s.settled(ctx, ended)
 }
 
-// recorded waits until the audit trail has acknowledged all events of ex.
-func (s *stage) recorded(ctx context.Context, ex *v1alpha1.WorkflowExecution) error {
+// settled waits until nothing is left to do for ex: its target is free, and the
+// audit trail has acknowledged all its events.
+func (s *stage) settled(ctx context.Context, ex *v1alpha1.WorkflowExecution) error {
 	list := &v1alpha1.WorkflowExecutionList{}
 	return until(ctx, s.cluster, expected{
-		what: "waiting until the audit trail of " + ex.Name + " is complete", list: list, within: time.Minute,
+		what: "waiting until the target is free and the audit trail of " + ex.Name + " complete", list: list, within: time.Minute,
 		where: []client.ListOption{client.InNamespace(namespace), client.MatchingFields{"metadata.name": ex.Name}},
 		holds: func() (bool, string) {
 			if len(list.Items) != 1 {
 				return false, "the execution is gone"
 			}
-			c := meta.FindStatusCondition(list.Items[0].Status.Conditions, v1alpha1.ConditionAuditRecorded)
-			if c == nil {
-				return false, "nothing is said about its audit events"
-			}
-			return c.Status == metav1.ConditionTrue, fmt.Sprintf("AuditRecorded is %s: %s %s", c.Status, c.Reason, c.Message)
+			return !slices.Contains(list.Items[0].Finalizers, v1alpha1.ExecutionFinalizer), unsettled(&list.Items[0])
 		},
 	})
+}
+
+// unsettled says what is left to do for ex.
+func unsettled(ex *v1alpha1.WorkflowExecution) string {
+	text := "nothing is said about its audit events"
+	if c := meta.FindStatusCondition(ex.Status.Conditions, v1alpha1.ConditionAuditRecorded); c != nil {
+		text = fmt.Sprintf("AuditRecorded is %s: %s %s", c.Status, c.Reason, c.Message)
+	}
+	if w := ex.Status.Waiting; w != nil {
+		text += "; waiting for " + w.For + ": " + w.Message
+	}
+	return text
 }

@@ -130,6 +130,9 @@ func ending(ex *v1alpha1.WorkflowExecution, now time.Time) []string {
 	if d := s.FailureDetails; d != nil {
 		lines = append(lines, failure(d)...)
 	}
+	if w := s.Waiting; w != nil && slices.Contains(ex.Finalizers, v1alpha1.ExecutionFinalizer) {
+		lines = append(lines, "Its target is still held: "+w.Message)
+	}
 	lines = append(lines, unrecorded(ex)...)
 	return append(lines, fmt.Sprintf("Its audit trail: kubernaut audit list --execution %s -n %s", ex.Name, ex.Namespace))
 }

@@ -240,9 +240,11 @@ func reason(ex *v1alpha1.WorkflowExecution) string {
 		return string(s.SkipDetails.Reason)
 	case s.FailureDetails != nil:
 		return string(s.FailureDetails.Reason)
+	case follow.Ended(ex):
+		return ""
 	case s.Waiting != nil:
 		return s.Waiting.Reason
-	case s.PipelineRunStatus != nil && !follow.Ended(ex):
+	case s.PipelineRunStatus != nil:
 		return s.PipelineRunStatus.Reason
 	}
 	return ""
