@@ -18,6 +18,7 @@ var ended = []rule{
 	{"release", release},
 	{"run-deleted", runDeleted},
 	{"audit-incomplete", auditIncomplete},
+	{"no-longer-waiting", noLongerWaiting},
 	{"done", done},
 }
 
@@ -45,6 +46,9 @@ func runStopping(s Snapshot) (Decision, bool) {
 	}
 	if s.orphaned() {
 		return Decision{Do: Cancel, Stop: Stop{v1alpha1.CancelImmediate, stopReasonOf(s)}}, true
+	}
+	if c := s.Execution.Status.CompletionTime; c != nil && s.Now.Before(c.Add(stopRecheck)) {
+		return Decision{Recheck: stopRecheck}, true // the usual second or two are not worth a write
 	}
 	d := s.wait(v1alpha1.ReasonStopping, strings.Join(s.Run.Alive, ", "), "The target is released when everything the run started has stopped", time.Time{})
 	d.Recheck = stopRecheck
@@ -79,6 +83,12 @@ func runDeleted(s Snapshot) (Decision, bool) {
 
 func auditIncomplete(s Snapshot) (Decision, bool) {
 	return Decision{}, hasFinalizer(s.Execution) && !AuditSettled(s.Execution)
+}
+
+// noLongerWaiting: what the status says of a wait is taken back before nobody
+// looks at the execution any more.
+func noLongerWaiting(s Snapshot) (Decision, bool) {
+	return Decision{}, hasFinalizer(s.Execution) && s.Execution.Status.Waiting != nil
 }
 
 func done(s Snapshot) (Decision, bool) {

@@ -130,6 +130,8 @@ func tell(before, next *v1alpha1.WorkflowExecutionStatus) string {
 			text += " until " + short(next.Waiting.Until.Sub(epoch))
 		}
 		return text
+	case next.Waiting == nil && before.Waiting != nil && old != nil && old.Status == c.Status && c.Status != metav1.ConditionUnknown:
+		return "status: no longer waiting"
 	case c != nil && old != nil && old.Status == c.Status && c.Status != metav1.ConditionUnknown:
 		return "status: the audit trail has it"
 	case next.FailureDetails != nil:
