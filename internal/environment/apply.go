@@ -21,6 +21,9 @@ const manager = "kubernaut"
 // atOnce is how many objects are sent side by side.
 const atOnce = 8
 
+// workloads is the rank of what runs pods.
+const workloads = 3
+
 // rank orders kinds inside a component: what others refer to comes first.
 func rank(u *unstructured.Unstructured) int {
 	switch u.GetKind() {
@@ -29,7 +32,7 @@ func rank(u *unstructured.Unstructured) int {
 	case "CustomResourceDefinition", "ServiceAccount", "ConfigMap", "Secret", "ClusterRole", "Role", "Service", "PersistentVolume":
 		return 1
 	case "Deployment", "StatefulSet", "DaemonSet", "Job", "Pod":
-		return 3
+		return workloads
 	default:
 		return 2
 	}
@@ -131,12 +134,28 @@ func (k *kube) get(ctx context.Context, u *unstructured.Unstructured) (*unstruct
 	return r.Get(ctx, u.GetName(), metav1.GetOptions{})
 }
 
-// settle applies the objects and waits until they are ready.
+// settle applies the objects and waits until they are ready. Workloads come
+// last: a pod whose volume is not bound yet is tried again only after a pause.
 func (k *kube) settle(ctx context.Context, objects []*unstructured.Unstructured, say func(string)) error {
 	say(fmt.Sprintf("applying %d objects", len(objects)))
-	applied, err := k.apply(ctx, objects)
+	workload := func(u *unstructured.Unstructured) bool { return rank(u) == workloads }
+	first, err := k.apply(ctx, slices.DeleteFunc(slices.Clone(objects), workload))
+	if err != nil {
+		return err
+	}
+	if err := k.Wait(ctx, slices.DeleteFunc(first, bindsLater), say); err != nil {
+		return err
+	}
+	last, err := k.apply(ctx, slices.DeleteFunc(slices.Clone(objects), func(u *unstructured.Unstructured) bool { return !workload(u) }))
 	if err := errors.Join(err, k.applied.keep()); err != nil {
 		return err
 	}
-	return k.Wait(ctx, applied, say)
+	return k.Wait(ctx, last, say)
+}
+
+// bindsLater tells whether an object is a claim that may be bound only when its
+// first pod is scheduled.
+func bindsLater(u *unstructured.Unstructured) bool {
+	volume, _, _ := unstructured.NestedString(u.Object, "spec", "volumeName")
+	return u.GetKind() == "PersistentVolumeClaim" && volume == ""
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"kubernaut.ai/kubernaut/internal/build"
-	"kubernaut.ai/kubernaut/internal/cluster"
 	"kubernaut.ai/kubernaut/internal/cluster/local"
 	"kubernaut.ai/kubernaut/internal/environment/derive"
 	"kubernaut.ai/kubernaut/internal/environment/plan"
@@ -39,11 +38,7 @@ func (w *world) clusterComponents() ([]component, error) {
 // checkMachine looks at the machine before anything is built or started on it.
 // Where the cluster runs already, the machine has shown that it can.
 func (w *world) checkMachine(ctx context.Context, say func(string)) error {
-	c, err := w.anyCluster()
-	if err != nil {
-		return err
-	}
-	if status, err := c.Status(ctx); err == nil && status.State == cluster.Ready {
+	if w.running(ctx) {
 		say("the cluster runs")
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
+	"kubernaut.ai/kubernaut/internal/datastorage/postgres"
 	"kubernaut.ai/kubernaut/internal/environment/plan"
 )
 
@@ -21,52 +22,59 @@ func (w *world) databaseComponents() []component {
 			Name: "database", Expected: time.Second, Provides: []plan.Object{database},
 			Needs: needs(part(partPostgreSQL), systemObject("Secret", databaseSecret).WithKey(ownerPassword)),
 		}, patient(func(ctx context.Context, say func(string)) error {
-			return w.ask(ctx, login{ownerRole, ownerPassword, "SELECT 1"}, say)
+			return w.ask(ctx, question{ownerRole, ownerPassword, "SELECT 1", 1}, say)
 		})},
 		{plan.Step{
 			Name: "schema", Expected: time.Second, Provides: []plan.Object{schema},
 			Needs: needs(part(partMigration), systemObject("Secret", databaseSecret).WithKey(servicePassword)),
 		}, patient(func(ctx context.Context, say func(string)) error {
-			return w.ask(ctx, login{serviceRole, servicePassword, "SELECT count(*) FROM audit_event_id WHERE false"}, say)
+			version := "SELECT max(version_id) FROM goose_db_version WHERE is_applied"
+			return w.ask(ctx, question{serviceRole, servicePassword, version, postgres.SchemaVersion}, say)
 		})},
 	}
 }
 
-// login is a role, where its password is, and what it asks.
-type login struct{ role, key, query string }
+// question is what a role asks, where its password is, and the right answer.
+type question struct {
+	role, key, query string
+	answer           int64
+}
 
-// ask repeats the question until PostgreSQL answers it over TCP.
-func (w *world) ask(ctx context.Context, l login, say func(string)) error {
+// ask repeats the question until PostgreSQL gives the right answer over TCP.
+func (w *world) ask(ctx context.Context, q question, say func(string)) error {
 	k, err := w.kube()
 	if err != nil {
 		return err
 	}
 	secret, err := k.Core.CoreV1().Secrets(v1alpha1.SystemNamespace).Get(ctx, databaseSecret, metav1.GetOptions{})
 	if err != nil {
-		return fmt.Errorf("reading the password of %s: %w", l.role, err)
+		return fmt.Errorf("reading the password of %s: %w", q.role, err)
 	}
 	cfg, err := pgx.ParseConfig(fmt.Sprintf("host=%s port=%d dbname=%s user=%s sslmode=disable connect_timeout=5",
-		databaseService.host(), databaseService.port, databaseName, l.role))
+		databaseService.host(), databaseService.port, databaseName, q.role))
 	if err != nil {
 		return err
 	}
-	cfg.Password = string(secret.Data[l.key])
+	cfg.Password = string(secret.Data[q.key])
 	cfg.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
 		return k.dial(ctx, network, address)
 	}
 	cfg.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
-	return try(ctx, say, func(ctx context.Context) error { return query(ctx, cfg, l.query) })
+	return try(ctx, say, func(ctx context.Context) error { return q.put(ctx, cfg) })
 }
 
-func query(ctx context.Context, cfg *pgx.ConnConfig, sql string) error {
+func (q question) put(ctx context.Context, cfg *pgx.ConnConfig) error {
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return fmt.Errorf("connecting to PostgreSQL: %w", err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // only asked
-	var answer int
-	if err := conn.QueryRow(ctx, sql).Scan(&answer); err != nil {
-		return fmt.Errorf("asking PostgreSQL as %s: %w", cfg.User, err)
+	var answer int64
+	if err := conn.QueryRow(ctx, q.query).Scan(&answer); err != nil {
+		return fmt.Errorf("asking PostgreSQL as %s: %w", q.role, err)
+	}
+	if answer != q.answer {
+		return fmt.Errorf("PostgreSQL answers %s with %d, not %d", q.query, answer, q.answer)
 	}
 	return nil
 }

@@ -53,6 +53,7 @@ func (w *world) plan(ctx context.Context, only []string) (*plan.Plan, map[string
 	if err != nil {
 		return nil, nil, err
 	}
+	w.readTimings().expect(components, w.running(ctx))
 	p, tasks, err := planOf(components)
 	if err == nil && len(only) > 0 {
 		p, err = p.Only(only...)
@@ -122,9 +123,20 @@ func (w *world) run(ctx context.Context, p *plan.Plan, tasks map[string]run.Task
 	defer journal.Close()
 	recorder := &progress.Recorder{}
 	all := progress.All(recorder, progress.JSON(journal), sink)
+	running := w.running(ctx)
 	runErr := run.Run(ctx, p, tasks, run.Options{Cores: w.options.Cores, Sink: all})
 	r := report.From(recorder.Events())
-	return r, errors.Join(runErr, w.keep(r))
+	return r, errors.Join(runErr, w.keep(r), w.learn(r, running))
+}
+
+// running tells whether the environment's cluster is up at the moment.
+func (w *world) running(ctx context.Context) bool {
+	c, err := w.anyCluster()
+	if err != nil {
+		return false
+	}
+	status, err := c.Status(ctx)
+	return err == nil && status.State == cluster.Ready
 }
 
 func (w *world) keep(r report.Report) error {

@@ -41,7 +41,7 @@ func programGroups() []programGroup {
 func (w *world) buildComponents() []component {
 	var all []component
 	for _, g := range programGroups() {
-		step := plan.Step{Name: "build-" + g.name, Expected: 100 * time.Millisecond}
+		step := plan.Step{Name: buildPrefix + g.name, Expected: 100 * time.Millisecond}
 		if !w.built(g) {
 			step.Weight, step.Expected = wholeMachine, g.cold
 		}
@@ -54,6 +54,9 @@ func (w *world) buildComponents() []component {
 	}
 	return all
 }
+
+// buildPrefix begins the names of the steps that compile.
+const buildPrefix = "build-"
 
 // wholeMachine is a weight that lets nothing else run that keeps cores busy.
 const wholeMachine = 2

@@ -52,8 +52,8 @@ func newRegistryLogin() (map[string]string, error) {
 	}, nil
 }
 
-// servers are the Services with TLS, by the Secret of their certificate.
-var servers = map[string]service{registryTLS: registryService, dataStorageTLS: dataStorageService}
+// encrypted are the Services with TLS, by the Secret of their certificate.
+var encrypted = map[string]service{registryTLS: registryService, dataStorageTLS: dataStorageService}
 
 // secretsComponent makes passwords and certificates.
 func (w *world) secretsComponent() component {
@@ -70,7 +70,7 @@ func (w *world) secretsComponent() component {
 	for _, s := range generated {
 		provide(systemObject("Secret", s.name), s.keys...)
 	}
-	for name := range servers {
+	for name := range encrypted {
 		provide(systemObject("Secret", name), corev1.TLSCertKey, corev1.TLSPrivateKeyKey, authorityKey)
 	}
 	provide(systemObject("ConfigMap", authorityConfigMap), authorityKey)
@@ -148,7 +148,7 @@ func (w *world) derivedSecrets(ctx context.Context, k *kube) ([]*unstructured.Un
 		ObjectMeta: meta(v1alpha1.SystemNamespace, authorityConfigMap),
 		Data:       map[string]string{authorityKey: string(ca.Cert)},
 	}}
-	for name, s := range servers {
+	for name, s := range encrypted {
 		pair, err := w.certificates().Leaf(ca, s.name, pki.Request{CommonName: s.host(), Hosts: s.hosts(), Server: true})
 		if err != nil {
 			return nil, fmt.Errorf("certificate of %s: %w", s.name, err)

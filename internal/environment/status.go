@@ -53,7 +53,7 @@ func Status(ctx context.Context, o Options) (View, error) {
 		return view, err
 	}
 	for _, namespace := range []string{"kube-system", upstream.TektonNamespace, upstream.ResolversNamespace, v1alpha1.SystemNamespace} {
-		found, err := k.workloads(ctx, namespace)
+		found, err := k.listWorkloads(ctx, namespace)
 		if err != nil {
 			return view, err
 		}
@@ -62,7 +62,7 @@ func Status(ctx context.Context, o Options) (View, error) {
 	return view, nil
 }
 
-func (k *kube) workloads(ctx context.Context, namespace string) ([]Workload, error) {
+func (k *kube) listWorkloads(ctx context.Context, namespace string) ([]Workload, error) {
 	deployments, err := k.Core.AppsV1().Deployments(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("looking at namespace %s: %w", namespace, err)

@@ -1,0 +1,192 @@
+package environment
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/rest"
+
+	"kubernaut.ai/kubernaut/api/v1alpha1"
+	"kubernaut.ai/kubernaut/internal/environment/manifest"
+	"kubernaut.ai/kubernaut/test/servers"
+)
+
+// server is an API server and what one test applied to it.
+type server struct {
+	*testing.T
+	*kube
+	cfg   *rest.Config
+	notes string
+}
+
+// TestApply runs every story on one API server, each in a namespace of its own.
+func TestApply(t *testing.T) {
+	cfg := servers.APIServer(t)
+	for name, story := range map[string]func(server){
+		"TwiceChangesNothing":            applyTwice,
+		"MendsWhatOthersChanged":         applyMends,
+		"MakesAgainWhatWasDeleted":       applyMakesAgain,
+		"BringsChangesOfTheManifest":     applyBringsChanges,
+		"ADamagedLedgerOnlyCostsTime":    damagedLedger,
+		"EveryObjectThatCannotBeApplied": everyErrorIsNamed,
+		"PasswordsAreMadeOnce":           passwordsAreMadeOnce,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := server{T: t, cfg: cfg, notes: filepath.Join(t.TempDir(), "applied.json")}
+			story(s.again())
+		})
+	}
+}
+
+// again is what another run of the program sees.
+func (s server) again() server {
+	s.Helper()
+	k, err := newKube(s.cfg, s.notes)
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.kube = k
+	return s
+}
+
+// settles applies the manifest, in a namespace of the test's own.
+func (s server) settles(text string) objects {
+	s.Helper()
+	namespace := "made-" + strings.ToLower(filepath.Base(s.Name()))
+	decoded, err := manifest.Decode([]byte(strings.ReplaceAll(text, "made", namespace)))
+	if err != nil {
+		s.Fatal(err)
+	}
+	if err := s.settle(s.Context(), decoded, func(string) {}); err != nil {
+		s.Fatal(err)
+	}
+	return decoded
+}
+
+func (s server) found(u *unstructured.Unstructured) *unstructured.Unstructured {
+	s.Helper()
+	found, err := s.get(s.Context(), u)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return found
+}
+
+const settings = `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, namespace: made}
+data: {level: info, colour: blue}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: made}
+`
+
+func applyTwice(s server) {
+	u := s.settles(settings)[0]
+	first := s.found(u)
+	s = s.again()
+	if !s.applied.knows(u) {
+		s.Error("the second run does not know what the first one applied")
+	}
+	s.settles(settings)
+	if diff := cmp.Diff(first.Object, s.found(u).Object); diff != "" {
+		s.Error(diff)
+	}
+}
+
+func applyMends(s server) {
+	u := s.settles(settings)[0]
+	r, err := s.Resource(u)
+	if err != nil {
+		s.Fatal(err)
+	}
+	other := s.found(u)
+	other.Object["data"] = map[string]any{"level": "debug", "colour": "blue", "more": "theirs"}
+	if _, err := r.Update(s.Context(), other, metav1.UpdateOptions{FieldManager: "somebody"}); err != nil {
+		s.Fatal(err)
+	}
+	s.again().settles(settings)
+	want := map[string]any{"level": "info", "colour": "blue", "more": "theirs"}
+	if diff := cmp.Diff(want, s.found(u).Object["data"]); diff != "" {
+		s.Error(diff)
+	}
+}
+
+func applyMakesAgain(s server) {
+	u := s.settles(settings)[0]
+	r, err := s.Resource(u)
+	if err != nil {
+		s.Fatal(err)
+	}
+	if err := r.Delete(s.Context(), "settings", metav1.DeleteOptions{}); err != nil {
+		s.Fatal(err)
+	}
+	s.again().settles(settings)
+	s.found(u)
+}
+
+func applyBringsChanges(s server) {
+	u := s.settles(settings)[0]
+	s.again().settles(strings.Replace(settings, "colour: blue", "colour: green", 1))
+	if colour, _, _ := unstructured.NestedString(s.found(u).Object, "data", "colour"); colour != "green" {
+		s.Errorf("the colour is %s", colour)
+	}
+}
+
+func damagedLedger(s server) {
+	u := s.settles(settings)[0]
+	if err := os.WriteFile(s.notes, []byte(`{"ConfigMap`), 0o644); err != nil {
+		s.Fatal(err)
+	}
+	s = s.again()
+	if s.applied.knows(u) {
+		s.Error("a damaged ledger is believed")
+	}
+	s.settles(settings)
+}
+
+func everyErrorIsNamed(s server) {
+	decoded, err := manifest.Decode([]byte(`
+{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: nowhere}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: b, namespace: default}, spec: {ports: [{port: 700000}]}}
+`))
+	if err != nil {
+		s.Fatal(err)
+	}
+	_, err = s.apply(s.Context(), decoded)
+	for _, want := range []string{`applying ConfigMap "a" in nowhere: namespaces "nowhere" not found`, `applying Service "b" in default: `} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			s.Errorf("no %q in: %v", want, err)
+		}
+	}
+}
+
+func passwordsAreMadeOnce(s server) {
+	s.settles("{apiVersion: v1, kind: Namespace, metadata: {name: " + v1alpha1.SystemNamespace + "}}")
+	secrets := s.Core.CoreV1().Secrets(v1alpha1.SystemNamespace)
+	var kept map[string][]byte
+	for _, wantFresh := range []bool{true, false} {
+		fresh, err := s.createSecret(s.Context(), registryLogin, newRegistryLogin)
+		if err != nil || fresh != wantFresh {
+			s.Fatalf("made: %v, %v; want %v", fresh, err, wantFresh)
+		}
+		secret, err := secrets.Get(s.Context(), registryLogin, metav1.GetOptions{})
+		if err != nil {
+			s.Fatal(err)
+		}
+		if kept != nil {
+			if diff := cmp.Diff(kept, secret.Data); diff != "" {
+				s.Error("a password in use was replaced")
+			}
+		}
+		kept = secret.Data
+	}
+}

@@ -1,0 +1,149 @@
+package environment
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"kubernaut.ai/kubernaut/internal/environment/plan"
+	"kubernaut.ai/kubernaut/internal/image"
+)
+
+// steps are those of the whole environment, as `env up` would run them.
+func steps(t *testing.T) []plan.Step {
+	t.Helper()
+	t.Setenv("KUBERNAUT_CACHE", t.TempDir()) // what this machine has built before must not matter
+	w, err := newWorld(Options{Name: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	components, err := w.components(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := make([]plan.Step, len(components))
+	for i, c := range components {
+		all[i] = c.Step
+	}
+	return all
+}
+
+func TestTheWholePlanIsValid(t *testing.T) {
+	p, err := plan.Of(steps(t)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ step, after string }{
+		{"postgresql", "secrets"}, {"postgresql", "load-databases"}, {"datastorage", "schema"}, {"datastorage", "redis"},
+		{"migration", "database"}, {"controller", "tekton-definitions"}, {"controller", "accounts"}, {"tekton", "tekton-accounts"},
+		{"tekton", "load-tekton"}, {"push-tools", "registry"}, {"workflows", "secrets"}, {"cluster", "build-containerd"},
+	} {
+		if !slices.Contains(p.After(c.step), c.after) {
+			t.Errorf("%s does not wait for %s, only for %v", c.step, c.after, p.After(c.step))
+		}
+	}
+	if slices.Contains(p.After("cluster"), "build-tekton") {
+		t.Error("the cluster waits until Tekton is compiled")
+	}
+}
+
+func TestEveryImageHasItsStep(t *testing.T) {
+	p, err := plan.Of(steps(t)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range image.Recipes() {
+		if r.Name == image.Pause { // belongs to the cluster itself
+			continue
+		}
+		if _, ok := p.Provider(archive(r.Name)); !ok {
+			t.Errorf("no step makes image %s", r.Name)
+		}
+	}
+}
+
+// Without any one step that others build upon the plan must be refused, and
+// every complaint must be about something that step provides.
+func TestWithoutAnyOneStepThePlanIsRefused(t *testing.T) {
+	all := steps(t)
+	for i, removed := range all {
+		rest := slices.Delete(slices.Clone(all), i, i+1)
+		_, err := plan.Of(rest...)
+		if !needed(removed, rest) {
+			if err != nil {
+				t.Errorf("nobody needs %s, and yet without it: %v", removed.Name, err)
+			}
+			continue
+		}
+		if err == nil {
+			t.Errorf("the plan without %s was accepted", removed.Name)
+			continue
+		}
+		for line := range strings.Lines(err.Error()) {
+			if !blames(strings.TrimSpace(line), removed) {
+				t.Errorf("without %s: %s", removed.Name, line)
+			}
+		}
+	}
+}
+
+func needed(s plan.Step, by []plan.Step) bool {
+	return slices.ContainsFunc(by, func(other plan.Step) bool {
+		return slices.ContainsFunc(other.Needs, func(n plan.Need) bool {
+			return !n.Optional && slices.Contains(s.Provides, n.Of) && !slices.Contains(other.Provides, n.Of)
+		})
+	})
+}
+
+func blames(line string, s plan.Step) bool {
+	return slices.ContainsFunc(s.Provides, func(o plan.Object) bool {
+		thing := o
+		thing.Namespace = ""
+		return strings.HasSuffix(line, "needs "+o.String()+", which no component provides") ||
+			strings.HasSuffix(line, "needs "+thing.String()+", which no component provides")
+	})
+}
+
+func TestAPartOfTheEnvironment(t *testing.T) {
+	p, err := plan.Of(steps(t)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	part, err := p.Only("database")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"cluster", "postgresql", "secrets"} {
+		if _, ok := part.Step(name); !ok {
+			t.Errorf("database needs %s", name)
+		}
+	}
+	for _, name := range []string{"tekton", "build-tekton", "controller", "dns"} {
+		if _, ok := part.Step(name); ok {
+			t.Errorf("database does not need %s", name)
+		}
+	}
+}
+
+func TestUnfilledWebhooks(t *testing.T) {
+	hook := func(ca string, rules ...any) map[string]any {
+		return map[string]any{"clientConfig": map[string]any{"caBundle": ca}, "rules": rules}
+	}
+	for _, c := range []struct {
+		why  string
+		hook map[string]any
+		want string
+	}{
+		{"as it is applied", hook(""), "its certificate is not filled in yet"},
+		{"half way", hook("Y2E="), "its rules are not filled in yet"},
+		{"done", hook("Y2E=", map[string]any{"operations": []any{"CREATE"}}), ""},
+	} {
+		u := &unstructured.Unstructured{Object: map[string]any{"webhooks": []any{c.hook}}}
+		if diff := cmp.Diff(c.want, unfilled(u)); diff != "" {
+			t.Errorf("%s: %s", c.why, diff)
+		}
+	}
+}
