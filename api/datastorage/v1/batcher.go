@@ -31,14 +31,14 @@ type group struct {
 }
 
 type caller struct {
-	event  []byte
+	event  message
 	parked bool
 	err    error
 	done   chan struct{} // closed when parked and err are set
 }
 
 // record adds an event to the open group and waits for its answer.
-func (b *batcher) record(ctx context.Context, event []byte) (parked bool, err error) {
+func (b *batcher) record(ctx context.Context, event message) (parked bool, err error) {
 	me := &caller{event: event, done: make(chan struct{})}
 	g := b.join(ctx, me)
 	select {
@@ -53,7 +53,7 @@ func (b *batcher) record(ctx context.Context, event []byte) (parked bool, err er
 func (b *batcher) join(ctx context.Context, me *caller) *group {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	size := len(me.event) + 1
+	size := len(me.event.raw) + 1
 	maxEvents, maxBytes := int(b.client.maxEvents.Load()), int(b.client.maxBytes.Load())
 	if b.open != nil && b.open.bytes+size > maxBytes {
 		b.close()
@@ -120,7 +120,7 @@ func (b *batcher) send(ctx context.Context, callers []*caller) {
 		b.send(ctx, callers[limit:])
 		return
 	}
-	events := make([][]byte, len(callers))
+	events := make([]message, len(callers))
 	for i, c := range callers {
 		events[i] = c.event
 	}

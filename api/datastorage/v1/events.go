@@ -1,12 +1,12 @@
 package datastorage
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"iter"
 	"net/http"
+	"slices"
 
 	"github.com/google/uuid"
 )
@@ -30,7 +30,7 @@ func (c *Client) Record(ctx context.Context, e AuditEvent) (Receipt, error) {
 	if err != nil {
 		return Receipt{}, fmt.Errorf("%w: writing event %s as JSON: %w", ErrInvalid, e.EventID, err)
 	}
-	parked, err := c.events.record(ctx, raw)
+	parked, err := c.events.record(ctx, message{e.EventID, raw})
 	if err != nil {
 		return Receipt{}, fmt.Errorf("recording event %s (%s): %w", e.EventID, e.EventType, err)
 	}
@@ -70,13 +70,36 @@ func (c *Client) AllEvents(ctx context.Context, q QueryAuditEventsParams) iter.S
 	}
 }
 
-// sendEvents sends events in one request and says whether they were parked.
-func (c *Client) sendEvents(ctx context.Context, events [][]byte) (parked bool, err error) {
-	r := call{method: http.MethodPost, path: "/api/v1/audit/events", body: events[0]}
+// message is an event on its way.
+type message struct {
+	id  uuid.UUID
+	raw []byte // JSON
+}
+
+// sendEvents sends events in one request and says whether they were parked. An
+// answer that does not name them is no acknowledgement, whoever gave it.
+func (c *Client) sendEvents(ctx context.Context, events []message) (parked bool, err error) {
+	var one EventAcknowledgement
+	var many BatchAcknowledgement
+	r := call{method: http.MethodPost, path: "/api/v1/audit/events", body: events[0].raw, into: &one}
 	if len(events) > 1 {
-		r.path = "/api/v1/audit/events/batch"
-		r.body = append(append([]byte("["), bytes.Join(events, []byte(","))...), ']')
+		r.path, r.into = "/api/v1/audit/events/batch", &many
+		r.body = []byte("[")
+		for _, e := range events {
+			r.body = append(append(r.body, e.raw...), ',')
+		}
+		r.body[len(r.body)-1] = ']'
 	}
 	status, err := c.do(ctx, r)
-	return status == http.StatusAccepted, err
+	if err != nil {
+		return false, err
+	}
+	named := many.EventIDs
+	if len(events) == 1 {
+		named = []uuid.UUID{one.EventID}
+	}
+	if !slices.EqualFunc(named, events, func(id uuid.UUID, e message) bool { return id == e.id }) {
+		return false, fmt.Errorf("%w: %s answered %d without naming the events", ErrUnavailable, r.path, status)
+	}
+	return status == http.StatusAccepted, nil
 }

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"kubernaut.ai/kubernaut/internal/service"
+)
+
+var environment = getenv(map[string]string{"DATABASE_URL": "postgres://db", "REDIS_URL": "redis://cache"})
+
+func TestConfigIsValidAtZero(t *testing.T) {
+	got, err := readConfig("", environment)
+	must(t, err)
+	want := Config{
+		Listen: ":8080", Auth: "kubernetes", Audience: "datastorage", databaseURL: "postgres://db", redisURL: "redis://cache",
+		Shutdown: ShutdownConfig{metav1.Duration{Duration: 3 * time.Second}, metav1.Duration{Duration: 15 * time.Second}},
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Config{})); diff != "" {
+		t.Errorf("defaults (-want +got):\n%s", diff)
+	}
+}
+
+func TestWithTLSTheProbesGetAnAddressOfTheirOwn(t *testing.T) {
+	got, err := readConfig(written(t, "tls: {certFile: a, keyFile: b}"), environment)
+	must(t, err)
+	want := Config{Listen: ":8443", Operations: ":8080", TLS: service.TLSConfig{CertFile: "a", KeyFile: "b"}}
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{}), cmpopts.IgnoreFields(Config{}, "Auth", "Audience", "Shutdown")); diff != "" {
+		t.Errorf("with TLS (-want +got):\n%s", diff)
+	}
+}
+
+func TestEveryKeyIsRead(t *testing.T) {
+	got, err := readConfig(written(t, `
+listen: a
+operations: b
+tls: {certFile: c, keyFile: d}
+auth: none
+audience: e
+kubeconfig: f
+database: {maxConnections: 1, connectTimeout: 2s, statementTimeout: 3s, lockTimeout: 4s}
+redis: {capacity: 5}
+limits: {batchEvents: 6, bodyBytes: 7, requestsPerSecond: 8, burst: 9}
+shutdown: {drain: 1s, grace: 2s}
+log: {level: DEBUG, format: text}
+`), environment)
+	must(t, err)
+	seconds := func(n int) metav1.Duration { return metav1.Duration{Duration: time.Duration(n) * time.Second} }
+	want := Config{
+		Listen: "a", Operations: "b", TLS: service.TLSConfig{CertFile: "c", KeyFile: "d"}, Auth: "none", Audience: "e", Kubeconfig: "f",
+		Database: DatabaseConfig{1, seconds(2), seconds(3), seconds(4)}, Redis: RedisConfig{5},
+		Limits: LimitsConfig{6, 7, 8, 9}, Shutdown: ShutdownConfig{seconds(1), seconds(2)}, Log: service.LogConfig{Level: -4, Format: "text"},
+	}
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{})); diff != "" {
+		t.Errorf("config (-want +got):\n%s", diff)
+	}
+}
+
+func TestConfigRefuses(t *testing.T) {
+	for text, want := range map[string]string{
+		"lisen: x":                           `unknown field "lisen"`,
+		"database: {maxConnection: 1}":       `unknown field "maxConnection"`,
+		"listen: x\nlisten: y":               "already set",
+		"auth: open":                         `auth is "open": write kubernetes or none`,
+		"tls: {certFile: a}":                 "tls needs both",
+		"limits: {batchEvents: 1001}":        "limits.batchEvents must be between",
+		"limits: {burst: -1}":                "limits must not be negative",
+		"database: {maxConnections: -1}":     "database.maxConnections is negative",
+		"database: {lockTimeout: -1s}":       "a duration is negative",
+		"database: {lockTimeout: 5}":         "cannot unmarshal",
+		"shutdown: {drain: 10s, grace: 11s}": "together exceed 20s",
+		"log: {level: LOUD}":                 "LOUD",
+	} {
+		_, err := readConfig(written(t, text), environment)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+	if _, err := readConfig("", getenv(nil)); err == nil || !strings.Contains(err.Error(), "DATABASE_URL is empty") {
+		t.Errorf("without a database: %v", err)
+	}
+	if _, err := readConfig("/nowhere", environment); err == nil {
+		t.Error("a file that is not there is no error")
+	}
+}
+
+func written(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	must(t, os.WriteFile(file, []byte(text), 0o600))
+	return file
+}
