@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"kubernaut.ai/kubernaut/internal/build"
 	"kubernaut.ai/kubernaut/internal/cluster"
@@ -79,7 +80,7 @@ func Up(ctx context.Context, o Options, sink progress.Sink) (report.Report, erro
 	if err != nil {
 		return report.Report{}, err
 	}
-	release, err := w.lock(ctx)
+	release, err := w.lock(ctx, sink)
 	if err != nil {
 		return report.Report{}, err
 	}
@@ -174,7 +175,7 @@ func Down(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	release, err := w.lock(ctx)
+	release, err := w.lock(ctx, progress.All())
 	if err != nil {
 		return err
 	}
@@ -189,9 +190,13 @@ func Down(ctx context.Context, o Options) error {
 	return os.RemoveAll(w.dir())
 }
 
-func (w *world) lock(ctx context.Context) (release func(), err error) {
+// lock keeps other processes from working on the same environment.
+func (w *world) lock(ctx context.Context, sink progress.Sink) (release func(), err error) {
 	path := filepath.Join(w.cache.Dir, "locks", "env-"+w.options.Name)
-	return lockfile.Acquire(ctx, path, func() {})
+	return lockfile.Acquire(ctx, path, func() {
+		note := "waiting for another process that works on environment " + w.options.Name
+		sink.Show(progress.Event{At: time.Now(), State: progress.Queued, Note: note})
+	})
 }
 
 // anyCluster is the environment's cluster for looking at it or ending it: it

@@ -20,19 +20,27 @@ type imageGroup struct {
 	images []string
 }
 
+// tektonServers are the commands of Tekton that run all the time; the others
+// are started in the pods of runs.
+var tektonServers = []string{"controller", "events", "resolvers", "webhook"}
+
 // imageGroups lists the images that the node gets. The one that holds pods
 // together belongs to the cluster itself, the tools are pushed.
 func imageGroups() []imageGroup {
-	tekton := imageGroup{"tekton", []string{image.Shell}}
+	servers, steps := imageGroup{name: "tekton"}, imageGroup{"steps", []string{image.Shell}}
 	for _, command := range image.TektonCommands {
-		tekton.images = append(tekton.images, image.Tekton(command))
+		group := &steps
+		if slices.Contains(tektonServers, command) {
+			group = &servers
+		}
+		group.images = append(group.images, image.Tekton(command))
 	}
 	return []imageGroup{
 		{"dns", []string{image.CoreDNS}},
 		{"databases", []string{image.PostgreSQL, image.Redis}},
 		{"registry", []string{image.Registry}},
 		{"kubernaut", []string{image.DataStorage, image.Controller}},
-		tekton,
+		servers, steps,
 	}
 }
 

@@ -39,13 +39,16 @@ func (w *world) tektonComponents() ([]component, error) {
 	definitions.Expected, programs.Expected = 3*time.Second, 12*time.Second
 	programs.Needs = append(programs.Needs, needs(dns)...)
 	programs.Provides = append(programs.Provides, part("tekton"))
-	for _, command := range image.TektonCommands { // the controller starts them by argument, not by manifest
-		programs.Needs = append(programs.Needs, needs(imageObject(image.Tekton(command)))...)
-	}
-	programs.Needs = append(programs.Needs, needs(imageObject(image.Shell))...)
 	settings := plan.Step{
 		Name: "tekton-webhook", Expected: 2 * time.Second,
 		Needs: needs(part("tekton")), Provides: []plan.Object{webhook},
+	}
+	for _, g := range imageGroups() { // of runs: the controller names them in no manifest
+		if g.name == "steps" {
+			for _, name := range g.images {
+				settings.Needs = append(settings.Needs, needs(imageObject(name))...)
+			}
+		}
 	}
 	return []component{
 		{definitions, patient(w.installDefinitions)},

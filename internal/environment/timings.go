@@ -44,22 +44,23 @@ func (t timings) of(running bool) map[string]float64 {
 	return t.Fresh
 }
 
-// expect replaces what components expect by what was measured.
+// expect replaces what components expect by what was measured. Programs keep
+// their own figure: how long one was looked up says nothing about how long it is
+// compiled, nor the other way round.
 func (t timings) expect(components []component, running bool) {
 	measured := t.of(running)
 	for i, c := range components {
-		if seconds, ok := measured[c.Name]; ok {
+		if seconds, ok := measured[c.Name]; ok && !strings.HasPrefix(c.Name, buildPrefix) {
 			components[i].Expected = time.Duration(seconds * float64(time.Second))
 		}
 	}
 }
 
-// learn keeps what a run measured. Of programs it keeps nothing: how long one
-// was looked up says nothing about how long it is compiled, nor the other way round.
+// learn keeps what a run measured.
 func (w *world) learn(r report.Report, running bool) error {
 	known := w.readTimings()
 	for _, s := range r.Steps {
-		if s.State == progress.Ready && !strings.HasPrefix(s.Name, buildPrefix) {
+		if s.State == progress.Ready {
 			known.of(running)[s.Name] = s.Seconds
 		}
 	}

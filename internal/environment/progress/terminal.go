@@ -43,6 +43,8 @@ func (t *terminal) Show(e Event) {
 	case s == nil && e.State.Ended():
 		t.over = true
 		t.draw(nil, e.At)
+	case s == nil && e.Note != "":
+		t.draw([]string{e.Note}, e.At)
 	case s != nil && e.State.Ended() && e.State != Skipped:
 		t.draw([]string{endLine(s, e.At)}, e.At)
 	case s != nil && e.State == Running && e.Note == "":

@@ -64,6 +64,9 @@ func (c *Cluster) absent(ctx context.Context, gvk schema.GroupVersionKind, o pla
 			keys = append(keys, p.Key)
 		}
 	}
+	if len(keys) == 0 {
+		return fmt.Sprintf("it refers to %s, which is empty", o), nil
+	}
 	slices.Sort(keys)
 	return fmt.Sprintf("it refers to %s, which has no such key; its keys are: %s", o, strings.Join(keys, ", ")), nil
 }

@@ -247,8 +247,12 @@ func (w *waiter) lookAtWarning(ctx context.Context, event *unstructured.Unstruct
 	if !belongs(about, w.wanted.GetName()) {
 		return nil
 	}
+	message, _, _ := unstructured.NestedString(event.Object, "message")
 	switch reason {
+	case "FailedScheduling":
+		w.tell(message)
 	case "FailedMount", "FailedCreate", "Failed":
+		w.tell(message)
 		return w.lookForMissing(ctx)
 	}
 	return nil
