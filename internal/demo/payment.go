@@ -116,6 +116,7 @@ func payment(ref string) *appsv1apply.DeploymentApplyConfiguration {
 			WithAutomountServiceAccountToken(false).WithTerminationGracePeriodSeconds(1))
 	return appsv1apply.Deployment(workload, namespace).WithLabels(labels).
 		WithSpec(appsv1apply.DeploymentSpec().WithReplicas(1).
+			WithStrategy(appsv1apply.DeploymentStrategy().WithType(appsv1.RecreateDeploymentStrategyType)). // a pod that was healed does not hide that the next is broken
 			WithSelector(metav1apply.LabelSelector().WithMatchLabels(labels)).
 			WithTemplate(pod))
 }

@@ -3,6 +3,9 @@ package demo
 import (
 	"context"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"github.com/google/uuid"
@@ -82,16 +85,32 @@ func summarise(_ context.Context, s *stage) error {
 	}
 	s.say("\n%s", s.IO.OutPaint.Bold("What to try next"))
 	next := terminal.Table{Blank: true}
-	for _, try := range [][2]string{
+	tries := [][2]string{
 		{"kubernaut get -n payment", "the executions"},
 		{"kubernaut targets", "who holds what, what cools down, what is blocked"},
 		{"kubernaut explain " + s.played[len(s.played)-1].Name + " -n payment", "why the last one failed, and what to do"},
 		{"kubernaut unblock " + target + " always-fails --reason 'tried it out'", "let it run again"},
 		{"kubernaut audit list --correlation-id " + s.caseID + " -o yaml", "the audit trail in full"},
 		{"kubernaut workflow push ./my-workflow", "a remedy of your own"},
-		{"make down", "remove the environment; the cache stays"},
-	} {
+		{"kubernaut env down", "remove the environment; the cache stays"},
+	}
+	if path := outOfPath(); path != "" {
+		tries = append([][2]string{{"export PATH=" + path + ":$PATH", "so that kubernaut is found"}}, tries...)
+	}
+	for _, try := range tries {
 		next.Add(terminal.Cell{Text: "  " + try[0], Style: s.IO.OutPaint.Accent}, terminal.Cell{Text: try[1], Style: s.IO.OutPaint.Faint})
 	}
 	return next.Write(s.IO.Out)
+}
+
+// outOfPath is the folder of this program when the shell does not find it.
+func outOfPath() string {
+	self, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	if _, err := exec.LookPath(filepath.Base(self)); err == nil {
+		return ""
+	}
+	return filepath.Dir(self)
 }

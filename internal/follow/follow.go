@@ -11,6 +11,7 @@ package follow
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,8 +49,13 @@ type Event struct {
 // of its steps, which arrive by another way.
 const lastLines = 5 * time.Second
 
-// Execution follows the execution named key until it has ended or ctx ends, and
-// returns it as it was seen last. show is called for one event at a time.
+// windingDown is how long after its end an execution may hold its target before
+// nobody waits for that any more.
+const windingDown = 30 * time.Second
+
+// Execution follows the execution named key until it has ended and its target is
+// free, or ctx ends, and returns it as it was seen last. show is called for one
+// event at a time.
 func Execution(ctx context.Context, c *connect.Cluster, key client.ObjectKey, show func(Event)) (*v1alpha1.WorkflowExecution, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -65,11 +71,36 @@ func Execution(ctx context.Context, c *connect.Cluster, key client.ObjectKey, sh
 	})
 	if seen != nil && Ended(seen) {
 		f.finish(ctx, seen)
+		return f.release(ctx, key, seen)
 	}
 	if apierrors.IsNotFound(err) {
 		return seen, fmt.Errorf("there is no execution %s in namespace %s; see: kubernaut get -n %s", key.Name, key.Namespace, key.Namespace)
 	}
 	return seen, err
+}
+
+// release waits until the target of an execution that has ended is free again.
+// That takes about as long as the last pod of the run; when it takes longer, a
+// note says what for.
+func (f *follower) release(ctx context.Context, key client.ObjectKey, ended *v1alpha1.WorkflowExecution) (*v1alpha1.WorkflowExecution, error) {
+	if Free(ended) {
+		return ended, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, windingDown)
+	defer cancel()
+	err := watchOne(ctx, f.cluster.Client, key, func(ex *v1alpha1.WorkflowExecution) (bool, error) {
+		ended = ex
+		return Free(ex), nil
+	})
+	if err != nil && ended.Status.Waiting != nil {
+		f.emit(Event{Kind: Note, Text: "the target is still held: " + ended.Status.Waiting.Message})
+	}
+	return ended, nil // how it ended does not depend on that
+}
+
+// Free tells whether an execution that has ended holds its target no more.
+func Free(ex *v1alpha1.WorkflowExecution) bool {
+	return ex.Status.Waiting == nil || !slices.Contains(ex.Finalizers, v1alpha1.ExecutionFinalizer)
 }
 
 // Ended tells whether ex has come to its end.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
@@ -29,6 +30,7 @@ type stepKey struct{ pod, container string }
 // step is what was shown of one step.
 type step struct {
 	task, name string
+	began      sync.Once     // its beginning has been shown
 	read       chan struct{} // closed when its lines have all been shown
 	told       chan struct{} // closed when its end has been shown
 	finished   bool
@@ -74,31 +76,53 @@ func (f *follower) watchTasks(ctx context.Context, run v1alpha1.RunReference) {
 	}
 }
 
-// task shows what is new about the steps of t.
+// task shows what is new about the steps of t. They run one after the other, in
+// containers that all start at once: a step has begun when those before it have
+// ended, or when it prints something.
 func (f *follower) task(ctx context.Context, t *tekton.TaskRun) {
+	turn := true
 	for _, s := range t.Status.Steps {
 		began := s.ImageID != "" && (s.Running != nil || s.Terminated != nil)
 		if !began || t.Status.PodName == "" {
-			continue
+			return
 		}
-		key := stepKey{t.Status.PodName, s.Container}
-		f.mu.Lock()
-		known, begun := f.steps[key]
-		if !begun {
-			known = &step{task: TaskName(t), name: s.Name, read: make(chan struct{}), told: make(chan struct{})}
-			f.steps[key] = known
+		known := f.known(ctx, t, s)
+		if turn || s.Terminated != nil {
+			f.stepStarted(known)
 		}
-		ends := s.Terminated != nil && !known.finished
-		known.finished = known.finished || ends
-		f.mu.Unlock()
-		if !begun {
-			f.emit(Event{Kind: StepStarted, Task: known.task, Step: known.name})
-			f.background.Go(func() { f.lines(ctx, t.Namespace, key, known) })
-		}
-		if ends {
+		turn = s.Terminated != nil
+		if s.Terminated != nil && f.ends(known) {
 			f.background.Go(func() { f.stepEnded(ctx, known, s.Terminated.ExitCode) })
 		}
 	}
+}
+
+// known returns what was shown of a step. Of a new one the lines are shown from
+// now on.
+func (f *follower) known(ctx context.Context, t *tekton.TaskRun, s tekton.StepState) *step {
+	key := stepKey{t.Status.PodName, s.Container}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if known, ok := f.steps[key]; ok {
+		return known
+	}
+	known := &step{task: TaskName(t), name: s.Name, read: make(chan struct{}), told: make(chan struct{})}
+	f.steps[key] = known
+	f.background.Go(func() { f.lines(ctx, t.Namespace, key, known) })
+	return known
+}
+
+// ends tells, once, that the end of s has to be shown.
+func (f *follower) ends(s *step) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	first := !s.finished
+	s.finished = true
+	return first
+}
+
+func (f *follower) stepStarted(s *step) {
+	s.began.Do(func() { f.emit(Event{Kind: StepStarted, Task: s.task, Step: s.name}) })
 }
 
 // stepEnded tells of the end of a step after its last line.
@@ -125,6 +149,7 @@ func (f *follower) lines(ctx context.Context, namespace string, key stepKey, s *
 	scanner := bufio.NewScanner(stream)
 	scanner.Buffer(nil, longestLine)
 	for scanner.Scan() {
+		f.stepStarted(s)
 		f.emit(Event{Kind: Log, Task: s.task, Step: s.name, Text: scanner.Text()})
 	}
 	if err := scanner.Err(); err != nil {

@@ -3,6 +3,7 @@ package trail
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -54,13 +55,41 @@ func resource(e datastorage.StoredEvent) string {
 	return strings.TrimPrefix(e.Namespace+"/"+e.ResourceName, "/")
 }
 
+// said is what the controller puts into the data of its events.
+type said struct {
+	Workflow struct {
+		ID      string `json:"workflow_id"`
+		Version string `json:"version"`
+	} `json:"workflow"`
+	TargetResource string `json:"target_resource"`
+	Target         string `json:"target"`
+	Run            struct {
+		Name string `json:"name"`
+	} `json:"run"`
+	Skip struct {
+		Reason string `json:"reason"`
+	} `json:"skip"`
+}
+
+// detail is what a line has room for.
 func detail(e datastorage.StoredEvent) string {
-	var parts []string
-	if e.ErrorCode != "" {
-		parts = append(parts, e.ErrorCode)
+	var data said
+	if json.Unmarshal(e.EventData, &data) != nil {
+		data = said{} // another client's event, of another shape
 	}
+	var parts []string
+	add := func(text string, wanted bool) {
+		if wanted && text != "" {
+			parts = append(parts, text)
+		}
+	}
+	add(data.Workflow.ID+"@"+data.Workflow.Version+" on "+data.TargetResource, data.TargetResource != "")
+	add(data.Target, e.EventAction == "locked")
+	add("run "+data.Run.Name, e.EventAction == "started" && data.Run.Name != "")
+	add(data.Skip.Reason, true)
+	add(e.ErrorCode, true)
 	if e.DurationMS != nil {
-		parts = append(parts, (time.Duration(*e.DurationMS) * time.Millisecond).Round(100*time.Millisecond).String())
+		add((time.Duration(*e.DurationMS) * time.Millisecond).Round(100*time.Millisecond).String(), true)
 	}
 	return strings.Join(parts, ", ")
 }
