@@ -25,7 +25,7 @@ func (s *stage) clearBlock(ctx context.Context, workflow string) error {
 	if block == nil {
 		return nil
 	}
-	s.say("%s failed here in an earlier demonstration and is blocked since; the block is cleared, with a reason:", workflow)
+	s.say("%s failed here in an earlier demonstration and is blocked since; it is unblocked, because the demonstration runs again", workflow)
 	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"clearBlock": v1alpha1.ClearBlock{
 		Workflow: workflow, BlockID: block.ID, Reason: "the demonstration runs again",
 	}}})

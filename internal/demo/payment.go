@@ -8,12 +8,14 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	appsv1apply "k8s.io/client-go/applyconfigurations/apps/v1"
 	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
 	metav1apply "k8s.io/client-go/applyconfigurations/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"kubernaut.ai/kubernaut/internal/build"
@@ -82,18 +84,37 @@ func (s *stage) paymentImage(ctx context.Context) (string, error) {
 	return archive.Reference, nil
 }
 
-// deploy applies the Deployment as it was at first: also after a demonstration
-// that has healed it.
+// deploy makes the Deployment as it was at first; what an earlier demonstration
+// has left of it goes.
 func (s *stage) deploy(ctx context.Context, ref string) error {
 	force := metav1.ApplyOptions{FieldManager: "kubernaut-demo", Force: true}
 	space := corev1apply.Namespace(namespace).WithLabels(map[string]string{"pod-security.kubernetes.io/enforce": "restricted"})
 	if _, err := s.cluster.Core.CoreV1().Namespaces().Apply(ctx, space, force); err != nil {
 		return connect.Explain(fmt.Errorf("making namespace %s: %w", namespace, err))
 	}
+	if err := s.clear(ctx); err != nil {
+		return err
+	}
 	if _, err := s.cluster.Core.AppsV1().Deployments(namespace).Apply(ctx, payment(ref), force); err != nil {
 		return connect.Explain(fmt.Errorf("deploying %s/%s: %w", namespace, workload, err))
 	}
 	return nil
+}
+
+// clear removes the Deployment of an earlier demonstration with its pods.
+func (s *stage) clear(ctx context.Context) error {
+	err := s.cluster.Core.AppsV1().Deployments(namespace).Delete(ctx, workload, metav1.DeleteOptions{PropagationPolicy: ptr.To(metav1.DeletePropagationForeground)})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return connect.Explain(fmt.Errorf("removing the healed %s/%s: %w", namespace, workload, err))
+	}
+	left := &appsv1.DeploymentList{} // it goes after its pods
+	return until(ctx, s.cluster, expected{
+		what: "waiting until the Deployment of the last demonstration is gone", list: left, where: ofWorkload, within: time.Minute,
+		holds: func() (bool, string) { return len(left.Items) == 0, "its pods are still ending" },
+	})
 }
 
 func payment(ref string) *appsv1apply.DeploymentApplyConfiguration {
