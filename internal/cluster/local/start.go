@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -224,11 +223,6 @@ func (c *Cluster) spawn(socket, wait *os.File) (*exec.Cmd, error) {
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 	cmd.ExtraFiles = []*os.File{listenerFD - 3: socket, startFD - 3: wait}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: namespaces}
-	// What our caller left open for us, such as the descriptor of its lock, must
-	// not live as long as the node.
-	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
-		return nil, fmt.Errorf("keeping inherited descriptors from the node: %w", err)
-	}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting the node's first process in new namespaces: %w", err)
 	}
