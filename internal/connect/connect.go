@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 
@@ -75,6 +77,7 @@ func Open(ctx context.Context, o Options) (*Cluster, error) {
 
 // New returns the cluster behind cfg.
 func New(cfg *rest.Config, namespace, source string) (*Cluster, error) {
+	ctrllog.SetLogger(logr.Discard()) // errors are returned; without a logger the library complains after a while
 	cfg = rest.CopyConfig(cfg)
 	cfg.UserAgent = "kubernaut"
 	cfg.QPS, cfg.Burst = 50, 100

@@ -32,6 +32,7 @@ func start(t *testing.T, root, password string) *server {
 	s.cmd = entrypoint(t, root, "POSTGRES_PASSWORD="+password)
 	s.cmd.Args = append(s.cmd.Args, "-c", "port="+s.port, "-c", "unix_socket_directories=", "-c", "listen_addresses=127.0.0.1")
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
+	s.cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWPID // process 1, as in a container
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -123,6 +124,27 @@ func TestPostgreSQLImageMakesItsDatabaseOnce(t *testing.T) {
 	if log := second.log.String(); strings.Contains(log, "changed") {
 		t.Errorf("the log shows the password:\n%s", log)
 	}
+}
+
+func TestPostgreSQLImageStartsAgainAfterItWasKilled(t *testing.T) {
+	root := rootOf(t, postgresql)
+	first := start(t, root, "secret")
+	if _, err := first.firstAnswer(t.Context(), "secret"); err != nil {
+		t.Fatalf("%v\n%s", err, first.log)
+	}
+	if err := first.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-first.done
+	if _, err := os.Stat(filepath.Join(root, volume, "postmaster.pid")); err != nil {
+		t.Fatalf("the killed server left no lock file: %v", err)
+	}
+
+	second := start(t, root, "secret")
+	if _, err := second.firstAnswer(t.Context(), "secret"); err != nil {
+		t.Errorf("%v\n%s", err, second.log)
+	}
+	second.stop(t)
 }
 
 func TestPostgreSQLImageBeginsAgainAfterAnInterruptedInit(t *testing.T) {

@@ -51,7 +51,7 @@ func TestTheTrailStandsInPostgreSQLWithItsDigest(t *testing.T) {
 	e := w.untilRecorded(w.execute("increase-memory", w.target("app"), limit("64Mi")))
 
 	rows, err := w.database().Query(w.ctx, `
-		SELECT a.event_type, a.event_data->'workflow'->>'workflow_id', a.canonical, i.digest
+		SELECT a.event_type, a.event_data->'workflow'->>'workflow_id', a.content, i.digest
 		FROM audit_events a JOIN audit_event_id i USING (event_id)
 		WHERE a.correlation_id = $1 ORDER BY a.event_timestamp, a.event_id`, e.CorrelationID())
 	if err != nil {

@@ -51,6 +51,9 @@ unset POSTGRES_PASSWORD
 if [ -e "$PGDATA/PG_VERSION" ]; then
 	made=$(cat "$PGDATA/PG_VERSION")
 	[ "$made" = "$PG_MAJOR" ] || die "the database in $PGDATA was made by PostgreSQL $made, this is $PG_MAJOR; dump it there and load it here"
+	# As process 1 this script is the first of its container: a lock file was left
+	# by a server that was killed with an earlier one, and its number is now ours.
+	[ $$ != 1 ] || rm -f "$PGDATA/postmaster.pid"
 	echo "ALTER ROLE \"$(name "$POSTGRES_USER")\" PASSWORD '$(literal "$password")'" | single "$PGDATA"
 elif [ -d "$PGDATA" ] && [ -n "$(ls -A "$PGDATA")" ]; then
 	die "$PGDATA holds files but no database; move them away, nothing was touched"
