@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -33,6 +34,15 @@ type Options struct {
 	Port  int      // loopback port of the API server; 0: a free one
 	Only  []string // names of steps: these and what they need; empty: everything
 	Cores int      // how many steps that keep a core busy may run at once; 0: as many as the machine has
+}
+
+// slots is how much weight runs at once: one more than there are cores, because
+// what loads an image waits for the disk while a compiler keeps the cores busy.
+func (o Options) slots() int {
+	if o.Cores > 0 {
+		return o.Cores + 1
+	}
+	return runtime.NumCPU() + 1
 }
 
 // components are all steps of the environment.
@@ -108,7 +118,7 @@ func Build(ctx context.Context, o Options, sink progress.Sink) (report.Report, e
 		return report.Report{}, err
 	}
 	recorder := &progress.Recorder{}
-	err = run.Run(ctx, p, tasks, run.Options{Cores: o.Cores, Sink: progress.All(recorder, sink)})
+	err = run.Run(ctx, p, tasks, run.Options{Cores: o.slots(), Sink: progress.All(recorder, sink)})
 	return report.From(recorder.Events()), err
 }
 
@@ -125,7 +135,7 @@ func (w *world) run(ctx context.Context, p *plan.Plan, tasks map[string]run.Task
 	recorder := &progress.Recorder{}
 	all := progress.All(recorder, progress.JSON(journal), sink)
 	running := w.running(ctx)
-	runErr := run.Run(ctx, p, tasks, run.Options{Cores: w.options.Cores, Sink: all})
+	runErr := run.Run(ctx, p, tasks, run.Options{Cores: w.options.slots(), Sink: all})
 	r := report.From(recorder.Events())
 	return r, errors.Join(runErr, w.keep(r), w.learn(r, running))
 }

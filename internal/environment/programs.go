@@ -19,8 +19,8 @@ type programGroup struct {
 }
 
 // programGroups lists everything that is compiled. Two compilers on two cores
-// are slower than one after the other, so each group takes the whole machine;
-// what the cluster waits for goes first, by the longest way to the end.
+// are slower than one after the other, so a group counts as two; what the
+// cluster waits for goes first, by the longest way to the end.
 func programGroups() []programGroup {
 	groups := []programGroup{
 		{"kubernetes", []build.Program{build.Kubernetes}, 10 * time.Minute},
@@ -43,7 +43,7 @@ func (w *world) buildComponents() []component {
 	for _, g := range programGroups() {
 		step := plan.Step{Name: buildPrefix + g.name, Expected: 100 * time.Millisecond}
 		if !w.built(g) {
-			step.Weight, step.Expected = wholeMachine, g.cold
+			step.Weight, step.Expected = compiler, g.cold
 		}
 		for _, p := range g.programs {
 			step.Provides = append(step.Provides, binary(p.Name))
@@ -58,8 +58,8 @@ func (w *world) buildComponents() []component {
 // buildPrefix begins the names of the steps that compile.
 const buildPrefix = "build-"
 
-// wholeMachine is a weight that lets nothing else run that keeps cores busy.
-const wholeMachine = 2
+// compiler is the weight of a step that compiles.
+const compiler = 2
 
 // built tells whether the cache holds all programs of the group.
 func (w *world) built(g programGroup) bool {
