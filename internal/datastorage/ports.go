@@ -48,6 +48,11 @@ type Catalog interface {
 	Get(ctx context.Context, id uuid.UUID) (api.Workflow, error)
 	// List returns workflows by name and then by version, the highest first.
 	List(ctx context.Context, q WorkflowQuery) (WorkflowPage, error)
+	// Labelled returns the latest versions that carry these labels, whatever their
+	// custom labels are.
+	Labelled(ctx context.Context, f api.WorkflowFilters) ([]api.Workflow, error)
+	// SetStatus changes the status of one version, or returns ErrNotFound.
+	SetStatus(ctx context.Context, id uuid.UUID, s StatusChange) (api.Workflow, error)
 }
 
 // What the ports can end in.
@@ -116,6 +121,13 @@ type WorkflowQuery struct {
 	Latest  bool
 	Limit   int
 	Offset  int
+}
+
+// StatusChange is a new status, why, and who says so.
+type StatusChange struct {
+	Status api.WorkflowStatus
+	Reason string
+	By     string
 }
 
 // WorkflowPage is an answer to a WorkflowQuery.

@@ -53,6 +53,8 @@ func TestContract(t *testing.T) {
 		"query: answers are compressed":                 answersAreZipped,
 		"query: what is wrong is named":                 queryProblems,
 		"catalog: registered once, read again":          catalogOnce,
+		"catalog: the status changes, nothing else":     catalogStatus,
+		"catalog: searched by labels":                   catalogSearch,
 		"catalog: what is wrong is named":               catalogProblems,
 		"service: health, metrics, contract, strangers": operations,
 		"callers: who, whether and how fast":            callers,

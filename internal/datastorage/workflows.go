@@ -2,7 +2,11 @@ package datastorage
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"reflect"
+	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -75,5 +79,79 @@ func (s *Server) ListWorkflowVersions(w http.ResponseWriter, r *http.Request, na
 			return answer{}, ErrNotFound
 		}
 		return answer{http.StatusOK, api.WorkflowVersions{WorkflowName: name, Versions: page.Workflows}}, nil
+	})
+}
+
+// UpdateWorkflow changes the status of one version.
+func (s *Server) UpdateWorkflow(w http.ResponseWriter, r *http.Request, id uuid.UUID) {
+	s.serve(w, r, Access{"update", workflows}, func(ctx context.Context, who Caller) (answer, error) {
+		var update api.WorkflowUpdate
+		if err := s.readJSON(w, r, &update); err != nil {
+			return answer{}, aboutImmutables(err)
+		}
+		return s.setStatus(ctx, id, StatusChange{update.Status, update.Reason, who.ID}, false)
+	})
+}
+
+// DisableWorkflow takes one version out of use.
+func (s *Server) DisableWorkflow(w http.ResponseWriter, r *http.Request, id uuid.UUID) {
+	s.serve(w, r, Access{"update", workflows}, func(ctx context.Context, who Caller) (answer, error) {
+		var disable api.WorkflowDisable
+		if err := s.readJSON(w, r, &disable); err != nil {
+			return answer{}, err
+		}
+		return s.setStatus(ctx, id, StatusChange{api.WorkflowStatusDisabled, disable.Reason, who.ID}, true)
+	})
+}
+
+func (s *Server) setStatus(ctx context.Context, id uuid.UUID, c StatusChange, reasonRequired bool) (answer, error) {
+	if found := catalog.CheckStatus(c.Status, c.Reason, reasonRequired); len(found) > 0 {
+		return answer{}, invalid("nothing was changed; correct the fields named", found...)
+	}
+	changed, err := s.catalog.SetStatus(ctx, id, c)
+	return answer{http.StatusOK, changed}, err
+}
+
+// aboutImmutables says of a member that a workflow has but an update has not that
+// it never changes, instead of that it is unknown.
+func aboutImmutables(err error) error {
+	p, ok := errors.AsType[*problem](err)
+	if !ok {
+		return err
+	}
+	for i, f := range p.fields {
+		if slices.Contains(workflowMembers, f.Field) && f.Field != "status" {
+			p.fields[i].Message = "never changes; register a new version instead"
+		}
+	}
+	return p
+}
+
+// workflowMembers are the names of the members of a workflow.
+var workflowMembers = membersOf(reflect.TypeFor[api.Workflow]())
+
+func membersOf(t reflect.Type) (names []string) {
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		names = append(names, name)
+	}
+	return names
+}
+
+// SearchWorkflows finds the workflows for a signal.
+func (s *Server) SearchWorkflows(w http.ResponseWriter, r *http.Request) {
+	s.serve(w, r, Access{"get", workflows}, func(ctx context.Context, _ Caller) (answer, error) {
+		var search api.WorkflowSearch
+		if err := s.readJSON(w, r, &search); err != nil {
+			return answer{}, err
+		}
+		if found := catalog.CheckSearch(&search); len(found) > 0 {
+			return answer{}, invalid("correct the fields named", found...)
+		}
+		candidates, err := s.catalog.Labelled(ctx, search.Filters)
+		if err != nil {
+			return answer{}, err
+		}
+		return answer{http.StatusOK, api.WorkflowMatches{Workflows: list(catalog.Best(search, candidates))}}, nil
 	})
 }

@@ -1,7 +1,10 @@
 package datastorage_test
 
 import (
+	"fmt"
+	"math"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -87,4 +90,72 @@ func catalogProblems(t *testing.T, w *world) {
 		res := w.send(t, w.handler, request{method: "GET", path: workflowsPath + path, wrong: true})
 		wantProblem(t, res, http.StatusBadRequest, field)
 	}
+}
+
+func catalogStatus(t *testing.T, w *world) {
+	old := want[api.Workflow](t, w.post(t, workflowsPath, workflow("increase-memory", "1.9.0")), http.StatusCreated)
+	latest := want[api.Workflow](t, w.post(t, workflowsPath, workflow("increase-memory", "1.10.0")), http.StatusCreated)
+	patch := func(path string, body any) response {
+		return w.send(t, w.handler, request{method: "PATCH", path: workflowsPath + path, body: body, wrong: true})
+	}
+	id := latest.WorkflowID.String()
+	got := want[api.Workflow](t, patch("/"+id+"/disable", `{"reason":"breaks web"}`), http.StatusOK)
+	if got.Status != api.WorkflowStatusDisabled || got.StatusReason != "breaks web" || got.IsLatestVersion {
+		t.Errorf("disabled: %+v", got)
+	}
+	heir := want[api.Workflow](t, w.get(t, workflowsPath+"/"+old.WorkflowID.String()), http.StatusOK)
+	if !heir.IsLatestVersion {
+		t.Error("the version before is not the latest although the latest is disabled")
+	}
+	got = want[api.Workflow](t, patch("/"+id, `{"status":"active"}`), http.StatusOK)
+	if got.Status != api.WorkflowStatusActive || got.StatusReason != "" || !got.IsLatestVersion {
+		t.Errorf("active again: %+v", got)
+	}
+	p := wantProblem(t, patch("/"+id, `{"status":"active","description":"other"}`), http.StatusBadRequest, "description")
+	if !strings.Contains(p.Errors[0].Message, "never changes") {
+		t.Errorf("the message is %q", p.Errors[0].Message)
+	}
+	wantProblem(t, patch("/"+id, `{}`), http.StatusBadRequest, "status")
+	wantProblem(t, patch("/"+id+"/disable", `{}`), http.StatusBadRequest, "reason")
+	wantProblem(t, patch("/"+catalog.ID("no", "1.0.0").String(), `{"status":"active"}`), http.StatusNotFound)
+}
+
+func catalogSearch(t *testing.T, w *world) {
+	for _, s := range []api.WorkflowSpec{
+		workflow("any-component", "1.0.0"),
+		workflow("for-deployments", "1.0.0", func(s *api.WorkflowSpec) { s.Labels.Component = "deployment" }),
+		workflow("for-pods", "1.0.0", func(s *api.WorkflowSpec) { s.Labels.Component = "pod" }),
+		workflow("of-team-a", "1.0.0", func(s *api.WorkflowSpec) { s.CustomLabels = api.CustomLabels{"team": {"a", "b"}} }),
+		workflow("of-team-a", "2.0.0-rc.1", func(s *api.WorkflowSpec) { s.Labels.Component = "deployment" }),
+		workflow("elsewhere", "1.0.0", func(s *api.WorkflowSpec) { s.Labels.Environment = "staging" }),
+		workflow("gone", "1.0.0", func(s *api.WorkflowSpec) { s.Status = api.WorkflowStatusDisabled }),
+	} {
+		want[api.Workflow](t, w.post(t, workflowsPath, s), http.StatusCreated)
+	}
+	labels := `"signal_type":"OOMKilled","severity":"critical","component":"deployment","environment":"production","priority":"P1"`
+	for _, c := range []struct{ why, body, want string }{
+		{"by labels", `{"filters":{` + labels + `}}`, "[for-deployments 1.0 any-component 0.9 of-team-a 0.9]"},
+		{"by custom labels", `{"filters":{` + labels + `,"custom_labels":{"team":["a","c"]}}}`, "[for-deployments 0.8 of-team-a 0.8 any-component 0.7]"},
+		{"the best", `{"filters":{` + labels + `},"top_k":1}`, "[for-deployments 1.0]"},
+		{"good enough", `{"filters":{` + labels + `},"min_score":0.95}`, "[for-deployments 1.0]"},
+		{"nothing", `{"filters":{` + strings.Replace(labels, "OOMKilled", "Evicted", 1) + `}}`, "[]"},
+	} {
+		t.Run(c.why, func(t *testing.T) {
+			res := w.post(t, workflowsPath+"/search", c.body)
+			got := []string{}
+			for _, m := range want[api.WorkflowMatches](t, res, http.StatusOK).Workflows {
+				got = append(got, fmt.Sprintf("%s %.1f", m.Workflow.WorkflowName, m.Score))
+				if sum := m.ScoreParts.Labels + m.ScoreParts.Component + m.ScoreParts.CustomLabels; math.Abs(sum-m.Score) > 1e-9 {
+					t.Errorf("%s: the parts of the score sum up to %v, not %v", m.Workflow.WorkflowName, sum, m.Score)
+				}
+			}
+			if fmt.Sprint(got) != c.want {
+				t.Errorf("found %v, want %s", got, c.want)
+			}
+		})
+	}
+	search := workflowsPath + "/search"
+	wantProblem(t, w.wrong(t, search, `{"filters":{}}`), 400, "filters.signal_type", "filters.severity", "filters.component", "filters.environment", "filters.priority")
+	wantProblem(t, w.wrong(t, search, `{"filters":{`+labels+`},"top_k":0}`), 400, "top_k")
+	wantProblem(t, w.wrong(t, search, `{"filters":{`+labels+`},"top_k":101,"min_score":2}`), 400, "top_k", "min_score")
 }

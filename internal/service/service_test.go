@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -74,8 +75,9 @@ func TestAnEndLetsRequestsUnderWayFinish(t *testing.T) {
 		t.Errorf("the request under way got %q", got)
 	}
 	must(t, <-served)
-	if _, err := http.Get("http://" + s.Addresses()[0]); err == nil {
-		t.Error("the server still answers")
+	if conn, err := net.Dial("tcp", s.Addresses()[0]); err == nil {
+		_ = conn.Close()
+		t.Error("the server still listens")
 	}
 }
 
@@ -123,7 +125,7 @@ func write(t *testing.T, files TLSConfig, n int) *x509.CertPool {
 		must(t, os.Chtimes(file, stamp, stamp))
 	}
 	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(ca.Pair.Cert)
+	pool.AppendCertsFromPEM(ca.Cert)
 	return pool
 }
 

@@ -282,6 +282,13 @@ type Problem struct {
 	Type string `json:"type"`
 }
 
+// ScoreParts What a score is the sum of
+type ScoreParts struct {
+	Component    float64 `json:"component"`
+	CustomLabels float64 `json:"custom_labels"`
+	Labels       float64 `json:"labels"`
+}
+
 // StoredEvent An event as it is kept
 type StoredEvent struct {
 	ActorID       string `json:"actor_id,omitempty,omitzero"`
@@ -350,6 +357,21 @@ type Workflow struct {
 	WorkflowName string    `json:"workflow_name"`
 }
 
+// WorkflowDisable defines model for WorkflowDisable.
+type WorkflowDisable struct {
+	Reason string `json:"reason"`
+}
+
+// WorkflowFilters defines model for WorkflowFilters.
+type WorkflowFilters struct {
+	Component    string       `json:"component"`
+	CustomLabels CustomLabels `json:"custom_labels,omitempty,omitzero"`
+	Environment  string       `json:"environment"`
+	Priority     string       `json:"priority"`
+	Severity     string       `json:"severity"`
+	SignalType   string       `json:"signal_type"`
+}
+
 // WorkflowLabels defines model for WorkflowLabels.
 type WorkflowLabels struct {
 	// Component What it can repair; `*` stands for every component
@@ -358,6 +380,22 @@ type WorkflowLabels struct {
 	Priority    string `json:"priority"`
 	Severity    string `json:"severity"`
 	SignalType  string `json:"signal_type"`
+}
+
+// WorkflowMatch defines model for WorkflowMatch.
+type WorkflowMatch struct {
+	Score float64 `json:"score"`
+
+	// ScoreParts What a score is the sum of
+	ScoreParts ScoreParts `json:"score_parts"`
+
+	// Workflow One version of a workflow, as it is kept
+	Workflow Workflow `json:"workflow"`
+}
+
+// WorkflowMatches defines model for WorkflowMatches.
+type WorkflowMatches struct {
+	Workflows []WorkflowMatch `json:"workflows"`
 }
 
 // WorkflowPage defines model for WorkflowPage.
@@ -386,6 +424,13 @@ type WorkflowParameter struct {
 
 // WorkflowParameterType defines model for WorkflowParameter.Type.
 type WorkflowParameterType string
+
+// WorkflowSearch defines model for WorkflowSearch.
+type WorkflowSearch struct {
+	Filters  WorkflowFilters `json:"filters"`
+	MinScore float64         `json:"min_score,omitempty,omitzero"`
+	TopK     *int            `json:"top_k,omitempty,omitzero"`
+}
 
 // WorkflowSpec One version of a workflow, as its author registers it
 type WorkflowSpec struct {
@@ -442,6 +487,14 @@ type WorkflowSpecRisk string
 
 // WorkflowStatus Only an active workflow can be the latest version and is offered by search
 type WorkflowStatus string
+
+// WorkflowUpdate defines model for WorkflowUpdate.
+type WorkflowUpdate struct {
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Status Only an active workflow can be the latest version and is offered by search
+	Status WorkflowStatus `json:"status"`
+}
 
 // WorkflowVersions defines model for WorkflowVersions.
 type WorkflowVersions struct {
@@ -515,6 +568,15 @@ type CreateAuditEventsJSONRequestBody = CreateAuditEventsJSONBody
 // CreateWorkflowJSONRequestBody defines body for CreateWorkflow for application/json ContentType.
 type CreateWorkflowJSONRequestBody = WorkflowSpec
 
+// SearchWorkflowsJSONRequestBody defines body for SearchWorkflows for application/json ContentType.
+type SearchWorkflowsJSONRequestBody = WorkflowSearch
+
+// UpdateWorkflowJSONRequestBody defines body for UpdateWorkflow for application/json ContentType.
+type UpdateWorkflowJSONRequestBody = WorkflowUpdate
+
+// DisableWorkflowJSONRequestBody defines body for DisableWorkflow for application/json ContentType.
+type DisableWorkflowJSONRequestBody = WorkflowDisable
+
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
 	// QueryAuditEvents Read events
@@ -535,9 +597,18 @@ type ServerInterface interface {
 	// ListWorkflowVersions List all versions of one workflow, the highest first
 	// (GET /api/v1/workflows/by-name/{workflow_name}/versions)
 	ListWorkflowVersions(w http.ResponseWriter, r *http.Request, workflowName string)
+	// SearchWorkflows Find the workflows for a signal, the best first
+	// (POST /api/v1/workflows/search)
+	SearchWorkflows(w http.ResponseWriter, r *http.Request)
 	// GetWorkflow Read one version of a workflow
 	// (GET /api/v1/workflows/{workflow_id})
 	GetWorkflow(w http.ResponseWriter, r *http.Request, workflowID openapi_types.UUID)
+	// UpdateWorkflow Change the status of one version
+	// (PATCH /api/v1/workflows/{workflow_id})
+	UpdateWorkflow(w http.ResponseWriter, r *http.Request, workflowID openapi_types.UUID)
+	// DisableWorkflow Take one version out of use, and say why
+	// (PATCH /api/v1/workflows/{workflow_id}/disable)
+	DisableWorkflow(w http.ResponseWriter, r *http.Request, workflowID openapi_types.UUID)
 	// Health The same as /health/ready
 	// (GET /health)
 	Health(w http.ResponseWriter, r *http.Request)
@@ -1049,6 +1120,20 @@ func (siw *ServerInterfaceWrapper) ListWorkflowVersions(w http.ResponseWriter, r
 	handler.ServeHTTP(w, r)
 }
 
+// SearchWorkflows operation middleware
+func (siw *ServerInterfaceWrapper) SearchWorkflows(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.SearchWorkflows(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // GetWorkflow operation middleware
 func (siw *ServerInterfaceWrapper) GetWorkflow(w http.ResponseWriter, r *http.Request) {
 
@@ -1066,6 +1151,58 @@ func (siw *ServerInterfaceWrapper) GetWorkflow(w http.ResponseWriter, r *http.Re
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetWorkflow(w, r, workflowID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UpdateWorkflow operation middleware
+func (siw *ServerInterfaceWrapper) UpdateWorkflow(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "workflow_id" -------------
+	var workflowID openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "workflow_id", r.PathValue("workflow_id"), &workflowID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "workflow_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdateWorkflow(w, r, workflowID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DisableWorkflow operation middleware
+func (siw *ServerInterfaceWrapper) DisableWorkflow(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "workflow_id" -------------
+	var workflowID openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "workflow_id", r.PathValue("workflow_id"), &workflowID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "workflow_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DisableWorkflow(w, r, workflowID)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1271,6 +1408,9 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/workflows", wrapper.ListWorkflows)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api/v1/workflows", wrapper.CreateWorkflow)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/workflows/{workflow_id}", wrapper.GetWorkflow)
+	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/api/v1/workflows/{workflow_id}", wrapper.UpdateWorkflow)
+	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/api/v1/workflows/{workflow_id}/disable", wrapper.DisableWorkflow)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api/v1/workflows/search", wrapper.SearchWorkflows)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/workflows/by-name/{workflow_name}/versions", wrapper.ListWorkflowVersions)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/health/live", wrapper.Live)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/health/ready", wrapper.Ready)

@@ -65,3 +65,29 @@ func (c *Client) WorkflowVersions(ctx context.Context, name string) ([]Workflow,
 	}
 	return list.Versions, nil
 }
+
+// SearchWorkflows returns the workflows for a signal, the best first.
+func (c *Client) SearchWorkflows(ctx context.Context, s WorkflowSearch) ([]WorkflowMatch, error) {
+	raw, err := json.Marshal(s)
+	if err != nil {
+		return nil, err
+	}
+	var found WorkflowMatches
+	if _, err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/workflows/search", body: raw, into: &found}); err != nil {
+		return nil, fmt.Errorf("searching workflows: %w", err)
+	}
+	return found.Workflows, nil
+}
+
+// SetWorkflowStatus changes the status of one version of a workflow.
+func (c *Client) SetWorkflowStatus(ctx context.Context, id uuid.UUID, u WorkflowUpdate) (Workflow, error) {
+	raw, err := json.Marshal(u)
+	if err != nil {
+		return Workflow{}, err
+	}
+	var w Workflow
+	if _, err := c.do(ctx, call{method: http.MethodPatch, path: "/api/v1/workflows/" + id.String(), body: raw, into: &w}); err != nil {
+		return Workflow{}, fmt.Errorf("changing the status of workflow %s: %w", id, err)
+	}
+	return w, nil
+}

@@ -28,7 +28,7 @@ func TestGate(t *testing.T) {
 	account(t, admin, "writer")
 	allow(t, admin, "writer", "create", "auditevents")
 
-	caller, err := gate.Identify(t.Context(), token(t, admin, "writer", "datastorage"))
+	caller, err := gate.Identify(t.Context(), token(t, admin, "datastorage"))
 	must(t, err)
 	if caller.ID != "system:serviceaccount:default:writer" || caller.Type != "serviceaccount" {
 		t.Errorf("the caller is %s %q", caller.Type, caller.ID)
@@ -45,11 +45,11 @@ func TestGate(t *testing.T) {
 	}
 	for why, wrong := range map[string]string{
 		"none":                       "",
-		"made for the API server":    token(t, admin, "writer"),
-		"made for somebody else":     token(t, admin, "writer", "vault"),
+		"made for the API server":    token(t, admin),
+		"made for somebody else":     token(t, admin, "vault"),
 		"not a token":                "hello",
 		"longer than any token":      strings.Repeat("x", 1<<20),
-		"with a signature cut short": token(t, admin, "writer", "datastorage")[:300],
+		"with a signature cut short": token(t, admin, "datastorage")[:300],
 	} {
 		if _, err := gate.Identify(t.Context(), wrong); !errors.Is(err, datastorage.ErrUnauthenticated) {
 			t.Errorf("a token %s: %v, want ErrUnauthenticated", why, err)
@@ -84,9 +84,10 @@ func account(t *testing.T, admin kubernetes.Interface, name string) {
 	must(t, err)
 }
 
-func token(t *testing.T, admin kubernetes.Interface, name string, audiences ...string) string {
+// token asks for a token of the writer; without an audience it is for the API server.
+func token(t *testing.T, admin kubernetes.Interface, audiences ...string) string {
 	t.Helper()
-	request, err := admin.CoreV1().ServiceAccounts("default").CreateToken(t.Context(), name, &authenticationv1.TokenRequest{
+	request, err := admin.CoreV1().ServiceAccounts("default").CreateToken(t.Context(), "writer", &authenticationv1.TokenRequest{
 		Spec: authenticationv1.TokenRequestSpec{Audiences: audiences},
 	}, metav1.CreateOptions{})
 	must(t, err)

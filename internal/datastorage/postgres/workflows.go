@@ -135,6 +135,41 @@ func (s *Store) List(ctx context.Context, q datastorage.WorkflowQuery) (datastor
 	return page, classified("listing workflows", err)
 }
 
+// Labelled returns the latest versions with these labels.
+func (s *Store) Labelled(ctx context.Context, f api.WorkflowFilters) ([]api.Workflow, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT `+workflowColumns+` FROM workflows w
+		WHERE w.signal_type = $1 AND w.severity = $2 AND w.environment = $3 AND w.priority = $4
+			AND w.component IN ($5, $6) AND `+isLatest,
+		f.SignalType, f.Severity, f.Environment, f.Priority, f.Component, catalog.AnyComponent)
+	if err != nil {
+		return nil, classified("searching workflows", err)
+	}
+	found, err := pgx.CollectRows(rows, workflow)
+	return found, classified("searching workflows", err)
+}
+
+// SetStatus changes the status of one version.
+func (s *Store) SetStatus(ctx context.Context, id uuid.UUID, c datastorage.StatusChange) (w api.Workflow, err error) {
+	err = s.inTransaction(context.WithoutCancel(ctx), pgx.TxOptions{}, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `
+			UPDATE workflows SET status = $2, status_reason = $3, updated_at = now(), updated_by = $4
+			WHERE workflow_id = $1`, id, c.Status, orNull(&c.Reason), orNull(&c.By))
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return datastorage.ErrNotFound
+		}
+		w, err = getWorkflow(ctx, tx, id)
+		return err
+	})
+	if err != nil {
+		return api.Workflow{}, fmt.Errorf("changing the status of workflow %s: %w", id, err)
+	}
+	return w, nil
+}
+
 // workflow reads one row of workflowColumns.
 func workflow(row pgx.CollectableRow) (api.Workflow, error) {
 	var w api.Workflow
