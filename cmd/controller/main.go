@@ -14,6 +14,7 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"kubernaut.ai/kubernaut/internal/controller"
 )
@@ -71,7 +72,7 @@ func serve(ctx context.Context, cluster *rest.Config, cfg controller.Config) err
 	if err != nil {
 		return err
 	}
-	if err := controller.Setup(ctx, mgr, cfg, controller.Ports{Catalog: storage, Audit: storage}); err != nil {
+	if err := controller.Setup(ctx, mgr, cfg, controller.Ports{Catalog: storage, Audit: storage, Metrics: metrics.Registry}); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)

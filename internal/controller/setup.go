@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	pipelinev1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -78,12 +79,17 @@ type Ports struct {
 	Audit   Audit
 	// Now is the clock. Default: time.Now.
 	Now func() time.Time
+	// Metrics is where metrics are registered. Default: a registry that nobody reads.
+	Metrics prometheus.Registerer
 }
 
 // Setup adds the controllers to a manager.
 func Setup(ctx context.Context, mgr ctrl.Manager, cfg Config, ports Ports) error {
 	if ports.Now == nil {
 		ports.Now = time.Now
+	}
+	if ports.Metrics == nil {
+		ports.Metrics = prometheus.NewRegistry()
 	}
 	engines, err := engines(mgr)
 	if err != nil {
@@ -99,7 +105,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, cfg Config, ports Ports) error
 	r := &Reconciler{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Targets: store, Engines: engines, Kinds: mgr.GetRESTMapper(),
 		Library: &Library{Catalog: ports.Catalog, AllowUnregistered: e.AllowUnregistered},
-		Audit:   ports.Audit, Notify: Events{mgr.GetEventRecorder("kubernaut")}, Policy: policy(e), Now: ports.Now,
+		Audit:   ports.Audit, Notify: NewCounted(Events{mgr.GetEventRecorder("kubernaut")}, ports.Metrics), Policy: policy(e), Now: ports.Now,
 	}
 	if e.PullSecret != "none" {
 		r.PullSecret = e.PullSecret
