@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,7 +18,9 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
+	"kubernaut.ai/kubernaut/internal/cli"
 	"kubernaut.ai/kubernaut/internal/connect"
+	"kubernaut.ai/kubernaut/internal/terminal"
 	"kubernaut.ai/kubernaut/test/servers"
 )
 
@@ -29,6 +34,7 @@ func TestOnAnAPIServer(t *testing.T) {
 	}
 	stand := &stand{client: c}
 	kubeconfig := servers.Kubeconfig(t, cfg)
+	t.Run("Watch", func(t *testing.T) { watching(t, stand, kubeconfig) })
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/cluster",
 		UpdateScripts: update,
@@ -37,7 +43,8 @@ func TestOnAnAPIServer(t *testing.T) {
 				return err
 			}
 			e.Setenv("KUBECONFIG", kubeconfig)
-			return stand.namespace(filepath.Base(e.WorkDir), e)
+			e.Setenv("NS", filepath.Base(e.WorkDir))
+			return stand.namespace(e.Getenv("NS"))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"create":  stand.create,
@@ -55,7 +62,7 @@ type stand struct{ client client.WithWatch }
 const patience = 30 * time.Second
 
 // namespace makes a namespace for one script, called $NS there.
-func (s *stand) namespace(name string, e *testscript.Env) error {
+func (s *stand) namespace(name string) error {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	for _, n := range []string{name, v1alpha1.SystemNamespace} {
 		ns.ObjectMeta = metav1.ObjectMeta{Name: n}
@@ -63,7 +70,6 @@ func (s *stand) namespace(name string, e *testscript.Env) error {
 			return err
 		}
 	}
-	e.Setenv("NS", name)
 	return nil
 }
 
@@ -109,4 +115,53 @@ func (s *stand) read(ts *testscript.TestScript, file string) client.Object {
 	ts.Check(err)
 	ts.Check(yaml.UnmarshalStrict(raw, object))
 	return object.(client.Object)
+}
+
+// watching checks that `get -w` lists what there is, then each change, and ends
+// in order when it is interrupted.
+func watching(t *testing.T, s *stand, kubeconfig string) {
+	const namespace = "watching"
+	if err := s.namespace(namespace); err != nil {
+		t.Fatal(err)
+	}
+	ex := &v1alpha1.WorkflowExecution{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "watched"},
+		Spec: v1alpha1.WorkflowExecutionSpec{
+			WorkflowRef:    v1alpha1.WorkflowRef{WorkflowID: "increase-memory", Version: "1.0.0"},
+			TargetResource: "payment/deployment/payment-api",
+		},
+	}
+	if err := s.client.Create(t.Context(), ex); err != nil {
+		t.Fatal(err)
+	}
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	out, in := io.Pipe()
+	root := newRoot(&cli.Factory{IO: terminal.Streams{Out: in, Err: io.Discard}, Now: time.Now})
+	root.SetArgs([]string{"get", "-w", "-n", namespace, "--kubeconfig", kubeconfig})
+	ended := make(chan error, 1)
+	go func() { ended <- root.ExecuteContext(ctx) }()
+
+	lines := bufio.NewScanner(out)
+	expectLine(t, lines, "NAME")
+	expectLine(t, lines, "watched   increase-memory")
+	for _, phase := range []v1alpha1.Phase{v1alpha1.PhaseRunning, v1alpha1.PhaseCompleted} {
+		ex.Status.Phase = phase
+		if err := s.client.Status().Update(t.Context(), ex); err != nil {
+			t.Fatal(err)
+		}
+		expectLine(t, lines, string(phase))
+	}
+	interrupt()
+	err := <-ended
+	if cli.CodeOf(ctx, err) != cli.Interrupted || !strings.Contains(err.Error(), "Watching changes nothing") {
+		t.Errorf("an interrupted watch ended with code %d: %v", cli.CodeOf(ctx, err), err)
+	}
+}
+
+func expectLine(t *testing.T, lines *bufio.Scanner, want string) {
+	t.Helper()
+	if !lines.Scan() || !strings.Contains(lines.Text(), want) {
+		t.Fatalf("read %q (%v), want a line with %q", lines.Text(), lines.Err(), want)
+	}
 }

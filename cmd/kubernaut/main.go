@@ -10,6 +10,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
+
 	"kubernaut.ai/kubernaut/internal/cli"
 	"kubernaut.ai/kubernaut/internal/cluster/local"
 	"kubernaut.ai/kubernaut/internal/environment"
@@ -26,6 +29,8 @@ func run(args []string) cli.Code {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
+
+	klog.SetLogger(logr.Discard()) // libraries return their errors; what they also log only disturbs
 
 	f := &cli.Factory{IO: terminal.System(), Now: time.Now}
 	f.Cluster.Local = running

@@ -89,7 +89,7 @@ func summarise(_ context.Context, s *stage) error {
 		{"kubernaut get -n payment", "the executions"},
 		{"kubernaut targets", "who holds what, what cools down, what is blocked"},
 		{"kubernaut explain " + s.played[len(s.played)-1].Name + " -n payment", "why the last one failed, and what to do"},
-		{"kubernaut unblock " + target + " always-fails --reason 'tried it out'", "let it run again"},
+		{"kubernaut unblock " + target + " --workflow always-fails --reason 'tried it out'", "let it run again"},
 		{"kubernaut audit list --correlation-id " + s.caseID + " -o yaml", "the audit trail in full"},
 		{"kubernaut workflow push ./my-workflow", "a remedy of your own"},
 		{"kubernaut env down", "remove the environment; the cache stays"},

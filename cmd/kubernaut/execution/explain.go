@@ -140,7 +140,7 @@ func ending(ex *v1alpha1.WorkflowExecution, now time.Time) []string {
 func again(ex *v1alpha1.WorkflowExecution, d *v1alpha1.SkipDetails, now time.Time) []string {
 	switch {
 	case d.BlockID != "":
-		return []string{fmt.Sprintf("It runs again when somebody clears the block: kubernaut unblock %s %s --reason WHY",
+		return []string{fmt.Sprintf("It runs again when somebody clears the block: kubernaut unblock %s --workflow %s --reason WHY",
 			ex.Spec.TargetResource, ex.Spec.WorkflowRef.WorkflowID)}
 	case d.NextAllowedTime != nil && d.NextAllowedTime.After(now):
 		return []string{fmt.Sprintf("The same is let through from %s on (%s from now).",

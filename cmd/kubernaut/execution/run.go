@@ -91,7 +91,7 @@ func run(ctx context.Context, o *runOptions) error {
 		return err
 	}
 	if err := c.Client.Create(ctx, ex); err != nil {
-		return refused(ex, err)
+		return cli.WhenInterrupted(ctx, refused(ex, err), "Whether the execution was created is not known; look: kubernaut get -n "+ex.Namespace)
 	}
 	setKind(ex)
 	if !o.wait {

@@ -102,7 +102,7 @@ func addRows(table *terminal.Table, rt *v1alpha1.RemediationTarget, f *cli.Facto
 func stateOf(w *v1alpha1.WorkflowHistory, now time.Time) (state string, blocked bool) {
 	switch {
 	case w.Block != nil:
-		return fmt.Sprintf("blocked since %s by %s: %s (%s)", ago(now, w.Block.Since.Time), w.Block.Name, w.Block.Reason, w.Block.Failure), true
+		return fmt.Sprintf("blocked since %s by %s: %s (%s)", w.Block.Since.Local().Format(time.DateTime), w.Block.Name, w.Block.Reason, w.Block.Failure), true
 	case w.NextAllowedTime != nil && w.NextAllowedTime.After(now):
 		return fmt.Sprintf("backs off for %s after %d failures before it could begin", left(now, w.NextAllowedTime.Time), w.PreExecutionFailures), true
 	case w.CooldownUntil != nil && w.CooldownUntil.After(now):

@@ -18,20 +18,24 @@ import (
 
 // NewUnblock returns the command that clears a block.
 func NewUnblock(f *cli.Factory) *cobra.Command {
-	var reason string
+	var wish v1alpha1.ClearBlock
 	cmd := &cobra.Command{
-		Use:   "unblock TARGET WORKFLOW --reason WHY",
+		Use:   "unblock TARGET --workflow WORKFLOW --reason WHY",
 		Short: "Let a blocked workflow run on a target again",
 		Long:  "Unblock clears the block of one workflow on one target: exactly its next run is let through.\nThe reason and who gave it stand in the audit trail. A block that came after you looked stays.",
-		Args:  cli.ExactArgs("a TARGET", "the id of a WORKFLOW"),
+		Args:  cli.ExactArgs("a TARGET"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if reason == "" {
+			switch {
+			case wish.Workflow == "":
+				return cli.Usagef("which workflow? say --workflow ID; see: kubernaut targets")
+			case wish.Reason == "":
 				return cli.Usagef("why? the audit trail wants a reason: --reason WHY")
 			}
-			return unblock(cmd.Context(), f, v1alpha1.ClearBlock{Workflow: args[1], Reason: reason}, args[0])
+			return unblock(cmd.Context(), f, wish, args[0])
 		},
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why it may run again, for the audit trail (required)")
+	cmd.Flags().StringVar(&wish.Workflow, "workflow", "", "`id` of the blocked workflow (required)")
+	cmd.Flags().StringVar(&wish.Reason, "reason", "", "why it may run again, for the audit trail (required)")
 	return cmd
 }
 
