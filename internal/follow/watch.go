@@ -70,10 +70,12 @@ func persistently(ctx context.Context, try func() (done bool, err error)) error 
 	for failures := 0; ; {
 		done, err := try()
 		switch {
+		case done && err == nil:
+			return nil
+		case ctx.Err() != nil: // what a watch that is torn down says of itself tells nobody anything
+			return ctx.Err()
 		case done:
 			return err
-		case ctx.Err() != nil:
-			return ctx.Err()
 		case err == nil:
 			failures = 0
 		case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):

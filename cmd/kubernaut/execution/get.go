@@ -2,10 +2,12 @@ package execution
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -149,13 +151,21 @@ func (o *getOptions) follow(ctx context.Context, c *connect.Cluster, resourceVer
 		return connect.Explain(fmt.Errorf("watching executions: %w", err))
 	}
 	defer w.Stop()
+	err = o.printChanges(ctx, w.ResultChan())
+	if ctx.Err() != nil { // what a watch that is torn down says of itself tells nobody anything
+		return cli.WhenInterrupted(ctx, ctx.Err(), "Watching changes nothing; nothing is lost.")
+	}
+	return err
+}
+
+func (o *getOptions) printChanges(ctx context.Context, changes <-chan watch.Event) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return cli.WhenInterrupted(ctx, ctx.Err(), "Watching changes nothing; nothing is lost.")
-		case e, open := <-w.ResultChan():
+			return ctx.Err()
+		case e, open := <-changes:
 			if !open {
-				return fmt.Errorf("the cluster ended the watch; start it again")
+				return errors.New("the cluster ended the watch; start it again")
 			}
 			if err := o.changed(e); err != nil {
 				return err
@@ -167,7 +177,7 @@ func (o *getOptions) follow(ctx context.Context, c *connect.Cluster, resourceVer
 func (o *getOptions) changed(e watch.Event) error {
 	ex, ok := e.Object.(*v1alpha1.WorkflowExecution)
 	if !ok {
-		return fmt.Errorf("the cluster ended the watch: %v; start it again", e.Object)
+		return fmt.Errorf("the cluster ended the watch: %w; start it again", apierrors.FromObject(e.Object))
 	}
 	kept := o.wanted([]v1alpha1.WorkflowExecution{*ex})
 	switch {
