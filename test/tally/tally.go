@@ -12,6 +12,10 @@ import (
 
 const module = "kubernaut.ai/kubernaut/"
 
+// slow is the seconds after which a test is worth a line of its own, so that
+// who waits sees what goes on.
+const slow = 5
+
 // tally counts leaf results: a test with subtests is counted by its subtests.
 type tally struct {
 	out      io.Writer
@@ -65,6 +69,9 @@ func (t *tally) end(k key, e event) {
 	}
 	r := t.result(k.pkg)
 	leaf := !t.parents[k]
+	if e.Elapsed >= slow && !strings.Contains(k.test, "/") {
+		fmt.Fprintf(t.out, "     %-44s %s %s after %.1fs\n", k.pkg, k.test, e.Action, e.Elapsed)
+	}
 	switch {
 	case e.Action == "fail":
 		t.print(k)

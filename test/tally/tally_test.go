@@ -56,6 +56,18 @@ func TestParentsAreCountedByTheirSubtests(t *testing.T) {
 	}
 }
 
+func TestASlowTestIsToldAtOnce(t *testing.T) {
+	_, out := tallyOf(t,
+		`{"Action":"run",`+pkg+`,"Test":"TestA"}`,
+		`{"Action":"pass",`+pkg+`,"Test":"TestA","Elapsed":61.5}`,
+		`{"Action":"run",`+pkg+`,"Test":"TestB"}`,
+		`{"Action":"pass",`+pkg+`,"Test":"TestB","Elapsed":0.5}`,
+		`{"Action":"pass",`+pkg+`,"Elapsed":62}`)
+	if !strings.Contains(out, "TestA pass after 61.5s") || strings.Contains(out, "TestB pass") {
+		t.Errorf("want a line for TestA and none for TestB:\n%s", out)
+	}
+}
+
 func TestWhatIsNotGood(t *testing.T) {
 	for name, lines := range map[string][]string{
 		"nothing ran":             {},
