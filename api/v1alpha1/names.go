@@ -21,6 +21,24 @@ const (
 	TargetParameter = "TARGET_RESOURCE"
 )
 
+// What an installation offers in SystemNamespace, by the names in the cluster.
+const (
+	// DataStorageURL is where Data Storage answers.
+	DataStorageURL = "https://datastorage." + SystemNamespace + ".svc:8443"
+	// RegistryHost is the private registry, as image references name it.
+	RegistryHost = "registry." + SystemNamespace + ".svc:5000"
+	// DataStorageTLS and RegistryTLS are the Secrets with the certificates of both.
+	DataStorageTLS = "datastorage-tls"
+	RegistryTLS    = "registry-tls"
+	// PublicCA is the ConfigMap with the authorities of both, for everybody to read.
+	PublicCA = "kubernaut-ca"
+	// CAKey is the entry of those objects that holds the authority's certificate.
+	CAKey = "ca.crt"
+	// CommandLineAccount is the service account whose tokens the command line uses
+	// where a kubeconfig has none.
+	CommandLineAccount = "kubernaut-cli"
+)
+
 // Finalizers.
 const (
 	// ExecutionFinalizer keeps a WorkflowExecution until its run has stopped, its

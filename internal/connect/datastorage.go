@@ -23,22 +23,17 @@ import (
 	"kubernaut.ai/kubernaut/internal/cluster/forward"
 )
 
-// Where Data Storage is, seen from inside the cluster.
+// How long a token of ours lasts, and how long before its end it is renewed.
 const (
-	dataStorageURL  = "https://datastorage." + v1alpha1.SystemNamespace + ".svc:8443"
-	tokenAudience   = "datastorage"
-	tokenAccount    = "kubernaut-cli"
 	tokenSeconds    = int64(3600)
 	tokenRenewEarly = 5 * time.Minute
-	caKey           = "ca.crt"
-	publicCA        = "kubernaut-ca" // ConfigMap in the system's namespace
 )
 
 // DataStorage returns a client of the cluster's Data Storage. It authenticates
 // with the kubeconfig's bearer token, else with a token of the service account
 // kubernaut-cli. It sends no request to Data Storage yet.
 func (c *Cluster) DataStorage(ctx context.Context) (*datastorage.Client, error) {
-	ca, err := c.authority(ctx, "datastorage-tls")
+	ca, err := c.authority(ctx, v1alpha1.DataStorageTLS)
 	if err != nil {
 		return nil, err
 	}
@@ -50,16 +45,16 @@ func (c *Cluster) DataStorage(ctx context.Context) (*datastorage.Client, error) 
 		DialContext:     c.Dial,
 		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 	}}
-	return datastorage.New(dataStorageURL, over, c.tokens())
+	return datastorage.New(v1alpha1.DataStorageURL, over, c.tokens())
 }
 
 // authority reads the CA certificate of a service in the cluster: from the
 // public ConfigMap, else from the service's own Secret.
 func (c *Cluster) authority(ctx context.Context, secretName string) ([]byte, error) {
-	key := client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: publicCA}
+	key := client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.PublicCA}
 	var public corev1.ConfigMap
 	err := c.Client.Get(ctx, key, &public)
-	if ca := public.Data[caKey]; err == nil && ca != "" {
+	if ca := public.Data[v1alpha1.CAKey]; err == nil && ca != "" {
 		return []byte(ca), nil
 	}
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
@@ -70,15 +65,15 @@ func (c *Cluster) authority(ctx context.Context, secretName string) ([]byte, err
 	err = c.Client.Get(ctx, key, &secret)
 	if apierrors.IsNotFound(err) {
 		return nil, fmt.Errorf("Kubernaut is not installed in this cluster, or not wholly: there is neither ConfigMap %s/%s nor Secret %s; install it with: kubernaut env up",
-			v1alpha1.SystemNamespace, publicCA, key)
+			v1alpha1.SystemNamespace, v1alpha1.PublicCA, key)
 	}
 	if err != nil {
 		return nil, Explain(fmt.Errorf("reading the CA certificate in Secret %s: %w", key, err))
 	}
-	if len(secret.Data[caKey]) == 0 {
-		return nil, fmt.Errorf("the Secret %s has no key %s", key, caKey)
+	if len(secret.Data[v1alpha1.CAKey]) == 0 {
+		return nil, fmt.Errorf("the Secret %s has no key %s", key, v1alpha1.CAKey)
 	}
-	return secret.Data[caKey], nil
+	return secret.Data[v1alpha1.CAKey], nil
 }
 
 // tokens returns a source of bearer tokens for Data Storage.
@@ -118,12 +113,12 @@ func (t *issuedToken) get(ctx context.Context) (string, error) {
 	}
 	seconds := tokenSeconds
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
-		Audiences: []string{tokenAudience}, ExpirationSeconds: &seconds,
+		Audiences: []string{datastorage.TokenAudience}, ExpirationSeconds: &seconds,
 	}}
 	answer, err := t.cluster.Core.CoreV1().ServiceAccounts(v1alpha1.SystemNamespace).
-		CreateToken(ctx, tokenAccount, request, metav1.CreateOptions{})
+		CreateToken(ctx, v1alpha1.CommandLineAccount, request, metav1.CreateOptions{})
 	if err != nil {
-		return "", Explain(fmt.Errorf("asking for a token of service account %s/%s: %w", v1alpha1.SystemNamespace, tokenAccount, err))
+		return "", Explain(fmt.Errorf("asking for a token of service account %s/%s: %w", v1alpha1.SystemNamespace, v1alpha1.CommandLineAccount, err))
 	}
 	t.token, t.expires = answer.Status.Token, answer.Status.ExpirationTimestamp.Time
 	return t.token, nil

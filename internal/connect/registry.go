@@ -13,12 +13,12 @@ import (
 )
 
 // Registry is the private registry of an installation, by its name in the cluster.
-const Registry = "registry." + v1alpha1.SystemNamespace + ".svc:5000"
+const Registry = v1alpha1.RegistryHost
 
 // Registry returns how the cluster's private registry is reached: through the
 // API server, with the pull secret of the runs and the registry's own CA.
 func (c *Cluster) Registry(ctx context.Context) (image.Options, error) {
-	ca, err := c.authority(ctx, "registry-tls")
+	ca, err := c.authority(ctx, v1alpha1.RegistryTLS)
 	if err != nil {
 		return image.Options{}, err
 	}

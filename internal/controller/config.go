@@ -91,7 +91,7 @@ func ParseConfig(raw []byte) (Config, error) {
 }
 
 func (c *Config) setDefaults() {
-	text(&c.DataStorage.URL, "https://datastorage."+v1alpha1.SystemNamespace+".svc:8443")
+	text(&c.DataStorage.URL, v1alpha1.DataStorageURL)
 	text(&c.MetricsAddress, ":8080")
 	text(&c.ProbeAddress, ":8081")
 	text(&c.LogLevel, "info")

@@ -14,13 +14,13 @@ const (
 	databaseSecret     = "postgresql"
 	redisSecret        = "redis"
 	registryLogin      = "registry-htpasswd"
-	registryTLS        = "registry-tls"
-	dataStorageTLS     = "datastorage-tls"
-	authorityConfigMap = "kubernaut-ca"
+	registryTLS        = v1alpha1.RegistryTLS
+	dataStorageTLS     = v1alpha1.DataStorageTLS
+	authorityConfigMap = v1alpha1.PublicCA
 
 	ownerPassword   = "owner-password"
 	servicePassword = "service-password"
-	authorityKey    = "ca.crt"
+	authorityKey    = v1alpha1.CAKey
 )
 
 // Components of the chart that others here refer to.
