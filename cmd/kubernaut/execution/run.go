@@ -123,8 +123,8 @@ func (o *runOptions) build() (*v1alpha1.WorkflowExecution, error) {
 	if id == "" || (versioned && version == "") {
 		return nil, cli.Usagef("workflow %q: expected ID or ID@VERSION, such as increase-memory@1.0.0", o.workflow)
 	}
-	if o.target == "" {
-		return nil, cli.Usagef("which target? say --target namespace/kind/name, such as --target payment/deployment/payment-api")
+	if err := checkTargetForm(o.target); err != nil {
+		return nil, err
 	}
 	if o.timeout != 0 && !o.wait {
 		return nil, cli.Usagef("--timeout bounds --wait, which is not given; for the run itself there is --run-timeout")
