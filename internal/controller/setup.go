@@ -95,8 +95,8 @@ func Setup(ctx context.Context, mgr ctrl.Manager, cfg Config, ports Ports) error
 	if err != nil {
 		return err
 	}
-	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.WorkflowExecution{}, indexWaitsFor, waitsFor); err != nil {
-		return fmt.Errorf("indexing executions: %w", err)
+	if err := Index(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
 	}
 	e := cfg.Execution
 	store := &target.Store{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Rules: target.Rules{
@@ -125,6 +125,14 @@ func Setup(ctx context.Context, mgr ctrl.Manager, cfg Config, ports Ports) error
 			Now: ports.Now, Retention: e.Retention.Duration,
 		}),
 	)
+}
+
+// Index tells a cache by what the controllers look up.
+func Index(ctx context.Context, cache client.FieldIndexer) error {
+	if err := cache.IndexField(ctx, &v1alpha1.WorkflowExecution{}, indexWaitsFor, waitsFor); err != nil {
+		return fmt.Errorf("indexing executions: %w", err)
+	}
+	return nil
 }
 
 func policy(e ExecutionConfig) execution.Policy {
