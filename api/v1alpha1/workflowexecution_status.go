@@ -110,6 +110,10 @@ type WorkflowExecutionStatus struct {
 	// +optional
 	SkipDetails *SkipDetails `json:"skipDetails,omitempty"`
 
+	// Cancel is the request to stop as it stood when the execution ended with it.
+	// +optional
+	Cancel *CancelRequest `json:"cancel,omitempty"`
+
 	// Conditions tell where the execution stands.
 	// +optional
 	// +listType=map

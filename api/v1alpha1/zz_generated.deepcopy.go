@@ -647,6 +647,11 @@ func (in *WorkflowExecutionStatus) DeepCopyInto(out *WorkflowExecutionStatus) {
 		*out = new(SkipDetails)
 		(*in).DeepCopyInto(*out)
 	}
+	if in.Cancel != nil {
+		in, out := &in.Cancel, &out.Cancel
+		*out = new(CancelRequest)
+		**out = **in
+	}
 	if in.Conditions != nil {
 		in, out := &in.Conditions, &out.Conditions
 		*out = make([]v1.Condition, len(*in))

@@ -110,6 +110,9 @@ func (r *Reconciler) act(ctx context.Context, s *execution.Snapshot, d execution
 	case execution.AddFinalizer, execution.RemoveFinalizer:
 		return false, r.setFinalizer(ctx, ex, d.Do == execution.AddFinalizer)
 	case execution.Take:
+		if err := r.isCurrent(ctx, ex); err != nil {
+			return false, err
+		}
 		return false, r.Targets.Take(ctx, s.Target.Key, s.Target.Object, r.holder(s))
 	case execution.Release:
 		return false, r.Targets.Release(ctx, s.Target.Object, target.OutcomeOf(ex))
@@ -135,6 +138,20 @@ func (r *Reconciler) act(ctx context.Context, s *execution.Snapshot, d execution
 		return true, nil
 	}
 	return false, err
+}
+
+// isCurrent is a Conflict when ex is not what the API server has: nobody takes a
+// target for an execution that has ended or is gone.
+func (r *Reconciler) isCurrent(ctx context.Context, ex *v1alpha1.WorkflowExecution) error {
+	var now v1alpha1.WorkflowExecution
+	err := r.Reader.Get(ctx, client.ObjectKeyFromObject(ex), &now)
+	if err == nil && now.ResourceVersion == ex.ResourceVersion {
+		return nil
+	}
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("reading the execution past the cache: %w", err)
+	}
+	return apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("workflowexecutions").GroupResource(), ex.Name, errors.New("it was read from a cache that is behind"))
 }
 
 func (r *Reconciler) setFinalizer(ctx context.Context, ex *v1alpha1.WorkflowExecution, on bool) error {

@@ -89,15 +89,16 @@ func (k *Keeper) recordClearing(ctx context.Context, rt *v1alpha1.RemediationTar
 	return true, k.Targets.Write(ctx, rt, next)
 }
 
-// recover frees a target whose holder has vanished: its run is stopped, its
-// outcome is noted where it can be known, and a block is set where it cannot.
+// recover frees a target whose holder has vanished, or has ended and was forgotten
+// because somebody took its finalizer off: its run is stopped, its outcome is
+// noted where it can be known, and a block is set where it cannot.
 func (k *Keeper) recover(ctx context.Context, rt *v1alpha1.RemediationTarget) (bool, error) {
 	h := rt.Status.Holder
 	if h == nil {
 		return false, nil
 	}
-	there, err := k.exists(ctx, *h)
-	if err != nil || there {
+	ex, err := k.holderOf(ctx, *h)
+	if err != nil || ex != nil && !settled(ex) {
 		return false, err
 	}
 	e, ok := k.Engines[h.Engine]
@@ -117,8 +118,12 @@ func (k *Keeper) recover(ctx context.Context, rt *v1alpha1.RemediationTarget) (b
 		return true, e.Occupy(ctx, engine.Spec{Ref: ref, ExecutionName: h.Namespace + "/" + h.Name, WorkflowID: h.WorkflowID,
 			Version: h.Version, Target: rt.Spec.Target, Record: rt.Name, CorrelationID: h.CorrelationID, FencingToken: rt.Status.FencingToken})
 	case execution.Release:
-		ctrl.LoggerFrom(ctx).Info("Target is freed, its holder has vanished", "target", rt.Spec.Target, "holder", h.Namespace+"/"+h.Name, "outcome", d.Ending.Reason)
-		return true, k.Targets.Release(ctx, rt, outcomeOf(*h, d.Ending, k.Now()))
+		o := outcomeOf(*h, d.Ending, k.Now())
+		if ex != nil {
+			o = target.OutcomeOf(ex)
+		}
+		ctrl.LoggerFrom(ctx).Info("Target is freed, its holder has vanished", "target", rt.Spec.Target, "holder", o.Name, "phase", o.Phase, "reason", o.Reason)
+		return true, k.Targets.Release(ctx, rt, o)
 	}
 	return true, nil
 }
@@ -137,14 +142,15 @@ func outcomeOf(h v1alpha1.Holder, e *execution.Ending, now time.Time) target.Out
 	return o
 }
 
-// exists says whether the holder is still there, read past every cache.
-func (k *Keeper) exists(ctx context.Context, h v1alpha1.Holder) (bool, error) {
-	var ex v1alpha1.WorkflowExecution
-	err := k.Reader.Get(ctx, types.NamespacedName{Namespace: h.Namespace, Name: h.Name}, &ex)
-	if apierrors.IsNotFound(err) {
-		return false, nil
+// holderOf is the execution that holds a target, read past every cache; nil when
+// it is gone.
+func (k *Keeper) holderOf(ctx context.Context, h v1alpha1.Holder) (*v1alpha1.WorkflowExecution, error) {
+	ex := &v1alpha1.WorkflowExecution{}
+	err := k.Reader.Get(ctx, types.NamespacedName{Namespace: h.Namespace, Name: h.Name}, ex)
+	if err != nil || ex.UID != h.UID {
+		return nil, client.IgnoreNotFound(err)
 	}
-	return err == nil && ex.UID == h.UID, err
+	return ex, nil
 }
 
 // remove deletes a record that says nothing any more. One that somebody deletes

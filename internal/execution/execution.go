@@ -148,10 +148,16 @@ type rule struct {
 // not hold it. In a stage the first rule that applies decides.
 func Decide(s Snapshot) Decision {
 	stage, rules := stageOf(s)
+	if stage == holdingStage {
+		s = s.neverStarted()
+	}
 	for _, r := range rules {
 		if d, ok := r.decide(s); ok {
 			if d.Rule == "" {
 				d.Rule = r.name
+			}
+			if stage == holdingStage {
+				return s.giveUpName(d)
 			}
 			return d
 		}
@@ -159,12 +165,14 @@ func Decide(s Snapshot) Decision {
 	return Decision{Rule: stage + "-rest"}
 }
 
+const holdingStage = "holding"
+
 func stageOf(s Snapshot) (string, []rule) {
 	switch {
 	case s.ended():
 		return "ended", ended
 	case s.Holds():
-		return "holding", holding
+		return holdingStage, holding
 	}
 	return "waiting", waiting
 }

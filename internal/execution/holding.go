@@ -24,6 +24,25 @@ var holding = []rule{
 	{"still-running", stillRunning},
 }
 
+// neverStarted is the snapshot of a holder whose run was given up before it began:
+// what has the run's name is no run.
+func (s Snapshot) neverStarted() Snapshot {
+	if s.Run.Occupant {
+		s.Run = Run{State: RunAbsent, Name: s.Run.Name, Namespace: s.Run.Namespace, Fresh: s.Run.Fresh, Occupant: true}
+	}
+	return s
+}
+
+// giveUpName takes the name of a run that was never seen before the execution ends
+// without it: nobody can start it late and make a lie of what the ending says.
+func (s Snapshot) giveUpName(d Decision) Decision {
+	r := s.Run
+	if d.Ending == nil || r.State != RunAbsent || r.Occupant || r.Refused != nil || s.Execution.Status.PipelineRunRef != nil {
+		return d
+	}
+	return Decision{Rule: d.Rule, Do: Occupy}
+}
+
 func stranger(s Snapshot) (Decision, bool) {
 	if s.Run.State == RunAbsent || s.Run.Ours {
 		return Decision{}, false
@@ -188,6 +207,9 @@ func workflowUnknown(s Snapshot) (Decision, bool) {
 func notStarted(s Snapshot) (Decision, bool) {
 	if s.Run.State != RunAbsent {
 		return Decision{}, false
+	}
+	if s.Run.Occupant {
+		return s.fail(v1alpha1.FailureUnknown, "its run was given up before it began"), true
 	}
 	if r := s.Run.Refused; r != nil {
 		d := s.wait(string(r.Reason), s.Run.Name, r.Message, s.Target.Status.Holder.Since.Add(s.maxWait()))

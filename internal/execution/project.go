@@ -82,7 +82,7 @@ func (s Snapshot) projectTarget(st *v1alpha1.WorkflowExecutionStatus, d Decision
 
 func (s Snapshot) projectRun(st *v1alpha1.WorkflowExecutionStatus) {
 	r := s.Run
-	if r.State == RunAbsent || !r.Ours {
+	if r.State == RunAbsent || !r.Ours || r.Occupant {
 		return
 	}
 	created := metav1.NewTime(r.Created)
@@ -119,7 +119,7 @@ func (s Snapshot) projectRunStatus(st *v1alpha1.WorkflowExecutionStatus) {
 func (s Snapshot) projectProgress(st *v1alpha1.WorkflowExecutionStatus, d Decision) {
 	reason, message := v1alpha1.ReasonPending, ""
 	st.Phase = v1alpha1.PhasePending
-	if s.Run.Ours && s.Run.State != RunAbsent || st.PipelineRunRef != nil {
+	if s.Run.Ours && s.Run.State != RunAbsent && !s.Run.Occupant || st.PipelineRunRef != nil {
 		st.Phase = v1alpha1.PhaseRunning
 		reason = v1alpha1.ReasonRunning
 		s.set(st, metav1.Condition{Type: v1alpha1.ConditionPipelineRunning, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRunning})
@@ -134,6 +134,9 @@ func (s Snapshot) projectEnding(st *v1alpha1.WorkflowExecutionStatus, e Ending) 
 	at := metav1.NewTime(e.At).Rfc3339Copy() // what is stored, so that what is derived from it stays the same
 	st.Phase, st.CompletionTime, st.Waiting = e.Phase, &at, nil
 	st.FailureDetails, st.SkipDetails = e.Failure, e.Skip
+	if e.Phase == v1alpha1.PhaseCancelled {
+		st.Cancel = s.Execution.Spec.Cancel.DeepCopy()
+	}
 	if st.StartTime != nil {
 		st.Duration = &metav1.Duration{Duration: at.Sub(st.StartTime.Time)}
 	}

@@ -170,7 +170,7 @@ func (t *trail) end() {
 	if s := st.SkipDetails; s != nil {
 		data["skip"] = skipData(s)
 	}
-	if c := t.ex.Spec.Cancel; c != nil && st.Phase == v1alpha1.PhaseCancelled {
+	if c := st.Cancel; c != nil { // that of the spec may be made or changed after the end
 		data["cancel"] = map[string]any{"mode": c.Mode, "reason": c.Reason, "requested_by": c.RequestedBy}
 	}
 	e := t.add(action, st.CompletionTime.Time, data)

@@ -12,8 +12,9 @@ import (
 	"kubernaut.ai/kubernaut/internal/execution"
 )
 
-// refused turns the API server's answers into a class, and leaves errors that say
-// nothing about the wish as they are.
+// refused turns the API server's answers into a class, and leaves errors as they
+// are that say nothing about the wish: behind most internal errors the object may
+// have been stored.
 func refused(err error, spec engine.Spec) error {
 	if err == nil {
 		return nil
@@ -35,7 +36,7 @@ func refused(err error, spec engine.Spec) error {
 		return refusal(v1alpha1.FailureForbidden, false, "the controller's account may not")
 	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
 		return refusal(v1alpha1.FailureConfigurationError, false, "the API server or Tekton's webhook refuses it")
-	case apierrors.IsInternalError(err), apierrors.IsServiceUnavailable(err), apierrors.IsTooManyRequests(err):
+	case apierrors.IsTooManyRequests(err), apierrors.IsInternalError(err) && strings.Contains(err.Error(), "failed calling webhook"):
 		return refusal(v1alpha1.FailureUnknown, true, "the API server or Tekton's webhook does not answer")
 	}
 	return fmt.Errorf("creating PipelineRun %s/%s: %w", v1alpha1.WorkflowNamespace, spec.Name, err)
