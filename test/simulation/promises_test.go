@@ -195,6 +195,9 @@ func sameOutcome(a, b *v1alpha1.WorkflowExecution) bool {
 func (s *simulation) ended(ex *v1alpha1.WorkflowExecution) {
 	uid := string(ex.UID)
 	f := ex.Status.FailureDetails
+	if t := ex.Status.Target; t == nil || t.LockedAt == nil { // it was decided before another replica took the target for it
+		s.truth.locked[uid] = false
+	}
 	switch {
 	case ex.Status.Phase == v1alpha1.PhaseCompleted && !s.truth.succeeded[uid]:
 		s.breaks("an execution completes when its run succeeds", "%s had no run that did", ex.Name)

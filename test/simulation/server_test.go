@@ -30,8 +30,9 @@ type server struct {
 	by      string                // who writes
 	// changed is told of every write that changed something.
 	changed func(by string, before, after client.Object)
-	// forgetful takes writes without looking at the version they were decided on.
-	forgetful bool
+	// forgetful is a kind that is written without a look at the version that the
+	// write was decided on.
+	forgetful string
 }
 
 // key names one object.
@@ -148,7 +149,7 @@ func (s *server) update(obj client.Object, p part) error {
 	if !ok {
 		return k.missing()
 	}
-	if obj.GetResourceVersion() == "" && !s.forgetful {
+	if obj.GetResourceVersion() == "" {
 		return apierrors.NewInvalid(schema.GroupKind{Kind: k.kind}, k.Name, nil)
 	}
 	stored, err := s.put(k, current, asMap(obj), p)
@@ -203,7 +204,7 @@ func (s *server) put(k key, current client.Object, wanted map[string]any, p part
 	if uid, _ := asked["uid"].(string); uid != "" && uid != string(current.GetUID()) {
 		return nil, k.conflict("the UID is %s, not %s", current.GetUID(), uid)
 	}
-	if version, _ := asked["resourceVersion"].(string); version != "" && version != current.GetResourceVersion() && !s.forgetful {
+	if version, _ := asked["resourceVersion"].(string); version != "" && version != current.GetResourceVersion() && k.kind != s.forgetful {
 		return nil, k.conflict("the object has been modified; please apply your changes to the latest version and try again")
 	}
 	before := asMap(current)
