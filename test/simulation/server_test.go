@@ -149,9 +149,6 @@ func (s *server) update(obj client.Object, p part) error {
 	if !ok {
 		return k.missing()
 	}
-	if obj.GetResourceVersion() == "" {
-		return apierrors.NewInvalid(schema.GroupKind{Kind: k.kind}, k.Name, nil)
-	}
 	stored, err := s.put(k, current, asMap(obj), p)
 	if err != nil {
 		return err
@@ -171,7 +168,12 @@ func (s *server) patch(obj client.Object, raw []byte, p part) error {
 	if err := json.Unmarshal(raw, &changes); err != nil {
 		return apierrors.NewBadRequest(err.Error())
 	}
-	stored, err := s.put(k, current, merge(asMap(current), changes), p)
+	wanted := merge(asMap(current), changes)
+	asked := wanted["metadata"].(map[string]any)
+	if asked["uid"] != string(current.GetUID()) && asked["resourceVersion"] == current.GetResourceVersion() { // in a patch it is no precondition
+		return apierrors.NewInvalid(schema.GroupKind{Kind: k.kind}, k.Name, nil)
+	}
+	stored, err := s.put(k, current, wanted, p)
 	if err != nil {
 		return err
 	}
@@ -201,10 +203,14 @@ func merge(to, changes map[string]any) map[string]any {
 // put stores what a write makes of an object, when its preconditions hold.
 func (s *server) put(k key, current client.Object, wanted map[string]any, p part) (client.Object, error) {
 	asked, _ := wanted["metadata"].(map[string]any)
+	version, _ := asked["resourceVersion"].(string)
+	if version == "" {
+		return nil, apierrors.NewInvalid(schema.GroupKind{Kind: k.kind}, k.Name, nil)
+	}
 	if uid, _ := asked["uid"].(string); uid != "" && uid != string(current.GetUID()) {
 		return nil, k.conflict("the UID is %s, not %s", current.GetUID(), uid)
 	}
-	if version, _ := asked["resourceVersion"].(string); version != "" && version != current.GetResourceVersion() && k.kind != s.forgetful {
+	if version != current.GetResourceVersion() && k.kind != s.forgetful {
 		return nil, k.conflict("the object has been modified; please apply your changes to the latest version and try again")
 	}
 	before := asMap(current)

@@ -30,18 +30,26 @@ import (
 func TestMain(m *testing.M) {
 	log.SetLogger(logr.FromSlogHandler(slog.DiscardHandler))
 	flag.Parse()
-	given := map[string]bool{}
-	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	preset := map[string]string{"rapid.nofailfile": "true", "rapid.checks": "600", "rapid.shrinktime": "10s"} // a failure prints its seed
-	if full() {
-		preset["rapid.checks"] = "20000"
-	}
-	for name, value := range preset {
-		if !given[name] {
-			must(flag.Set(name, value))
-		}
-	}
+	preset("rapid.nofailfile", "true") // a failure prints its seed
+	preset("rapid.shrinktime", "10s")
 	os.Exit(m.Run())
+}
+
+// preset sets a flag that the command line does not.
+func preset(name, value string) {
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == name })
+	if !given {
+		must(flag.Lookup(name).Value.Set(value))
+	}
+}
+
+// checks is how often rapid tries; more where the tests may take long.
+func checks(usually, inFull string) {
+	if full() {
+		usually = inFull
+	}
+	preset("rapid.checks", usually)
 }
 
 // full says whether the tests that take long run too.
@@ -461,6 +469,7 @@ func (s *simulation) round() {
 
 // TestSafeUnderAnyInterleaving looks for an interleaving that breaks a promise.
 func TestSafeUnderAnyInterleaving(t *testing.T) {
+	checks("500", "20000")
 	lives := lives(weakness{})
 	rapid.Check(t, func(rt *rapid.T) {
 		if l := lives.Draw(rt, "life"); l.broken != "" {
