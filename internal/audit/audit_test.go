@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"github.com/gowebpki/jcs"
 	"pgregory.net/rapid"
 )
 
@@ -45,8 +44,8 @@ func vectors(t *testing.T) []vector {
 	if err := json.Unmarshal(raw, &all); err != nil {
 		t.Fatal(err)
 	}
-	if len(all) < 5 {
-		t.Fatalf("testdata/vectors.json has %d vectors, want at least 5", len(all))
+	if len(all) < 9 {
+		t.Fatalf("testdata/vectors.json has %d vectors, want at least 9", len(all))
 	}
 	return all
 }
@@ -63,13 +62,6 @@ func TestSealKeepsToTheGoldenVectors(t *testing.T) {
 			}
 			if got := sealed.Digest.String(); got != v.Digest {
 				t.Errorf("digest %s, want %s", got, v.Digest)
-			}
-			byOthers, err := jcs.Transform(sealed.Content)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(byOthers), string(sealed.Content)); diff != "" {
-				t.Errorf("another implementation of RFC 8785 writes it differently (-other +ours):\n%s", diff)
 			}
 		})
 	}
