@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -43,7 +44,7 @@ type Reconciler struct {
 	Client  client.Client // its reads may be stale
 	Reader  client.Reader // its reads go past every cache
 	Targets *target.Store
-	Engines map[string]engine.Engine // by the name a catalog entry gives
+	Engines *engine.Set
 	Kinds   meta.RESTMapper
 	Library *Library
 	Audit   Audit
@@ -188,11 +189,7 @@ func (r *Reconciler) engineOf(s *execution.Snapshot) (engine.Engine, error) {
 	case s.Execution.Status.Workflow != nil:
 		name = s.Execution.Status.Workflow.Engine
 	}
-	e, ok := r.Engines[name]
-	if !ok {
-		return nil, fmt.Errorf("engine %q is not available in this cluster", name)
-	}
-	return e, nil
+	return r.Engines.Get(name)
 }
 
 // spec is what an engine needs to know. Occupying a name needs no workflow.
@@ -204,7 +201,7 @@ func (r *Reconciler) spec(s *execution.Snapshot) engine.Spec {
 		WorkflowID:    ex.Spec.WorkflowRef.WorkflowID, Version: ex.Spec.WorkflowRef.Version,
 		Target: s.Target.Key, Record: s.Target.Record,
 		CorrelationID: ex.CorrelationID(), FencingToken: s.Target.Status.FencingToken,
-		PullSecret: r.PullSecret, Parameters: ex.Spec.Parameters,
+		PullSecret: r.PullSecret, Parameters: parameters(s),
 		Secrets: ex.Spec.SecretRefs, ConfigMaps: ex.Spec.ConfigMapRefs,
 		Timeout: execution.Timeout(ex, r.Policy),
 	}
@@ -212,4 +209,19 @@ func (r *Reconciler) spec(s *execution.Snapshot) engine.Spec {
 		spec.Image, spec.ServiceAccount = w.Image, w.ServiceAccountName
 	}
 	return spec
+}
+
+// parameters are those that were given, and the defaults of the others. The default
+// of a secret one is known to the workflow alone.
+func parameters(s *execution.Snapshot) map[string]string {
+	all := map[string]string{}
+	if w := s.Workflow.Resolved; w != nil {
+		for _, p := range w.Parameters {
+			if p.Default != nil {
+				all[p.Name] = *p.Default
+			}
+		}
+	}
+	maps.Copy(all, s.Execution.Spec.Parameters)
+	return all
 }

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	pipelinev1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -16,55 +16,75 @@ import (
 	"kubernaut.ai/kubernaut/internal/target"
 )
 
-// Janitor removes runs that nobody needs any more: those kept long enough for
-// their logs to be read, and those that somebody deletes.
-type Janitor struct {
-	Client    client.Client
-	Reader    client.Reader // its reads go past every cache
-	Engine    engine.Engine
+// Janitor removes runs of one engine that nobody needs any more: those kept long
+// enough for their logs to be read, and those that somebody deletes.
+type Janitor[T client.Object] struct {
+	Client client.Client
+	Reader client.Reader // its reads go past every cache
+	Engine engine.Engine
+	// Ended is when a run ended, if it has.
+	Ended func(run T) (at time.Time, ended bool)
+	// Tidy lets parts of a run go that its engine has kept until nothing is owed any
+	// more; nil: it keeps none.
+	Tidy      func(ctx context.Context, ref engine.Ref) error
 	Targets   *target.Store
 	Now       func() time.Time
 	Retention time.Duration // of a finished run
 }
 
+// owedRecheck is how soon a run that is still owed something is looked at again, in
+// case the wake-up was lost.
+const owedRecheck = time.Minute
+
 // Reconcile removes a run of ours, when nothing is owed for it.
-func (j *Janitor) Reconcile(ctx context.Context, pr *pipelinev1.PipelineRun) (ctrl.Result, error) {
-	uid := types.UID(pr.Labels[v1alpha1.LabelExecutionUID])
-	if uid == "" || !pr.IsDone() && pr.DeletionTimestamp == nil {
+func (j *Janitor[T]) Reconcile(ctx context.Context, run T) (ctrl.Result, error) {
+	uid := types.UID(run.GetLabels()[v1alpha1.LabelExecutionUID])
+	at, ended := j.Ended(run)
+	deleting := run.GetDeletionTimestamp() != nil
+	if uid == "" || !ended && !deleting {
 		return ctrl.Result{}, nil
 	}
-	if left := j.left(pr); left > 0 {
+	left := j.left(at)
+	if left > 0 && !deleting && j.Tidy == nil {
 		return ctrl.Result{RequeueAfter: left}, nil
 	}
-	owed, err := j.owed(ctx, pr, uid)
+	owed, err := j.owed(ctx, run, uid)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if owed { // whoever it is owed to wakes us by what it does to the run; this is for a wake-up that was lost
-		return ctrl.Result{RequeueAfter: time.Minute}, nil
+	if owed {
+		return ctrl.Result{RequeueAfter: owedRecheck}, nil
 	}
-	if pr.DeletionTimestamp != nil {
-		return ctrl.Result{}, j.Engine.LetGo(ctx, engine.Ref{Name: pr.Name, Execution: uid})
+	ref := engine.Ref{Name: run.GetName(), Execution: uid}
+	if deleting {
+		return ctrl.Result{}, j.Engine.LetGo(ctx, ref)
+	}
+	if left > 0 {
+		if err := j.Tidy(ctx, ref); err != nil {
+			return ctrl.Result{}, err
+		}
+		return ctrl.Result{RequeueAfter: left}, nil
 	}
 	ctrl.LoggerFrom(ctx).Info("Run is removed, its retention is over")
-	guard := client.Preconditions{UID: &pr.UID}
-	return ctrl.Result{}, client.IgnoreNotFound(j.Client.Delete(ctx, pr, guard))
+	its := run.GetUID()
+	return ctrl.Result{}, client.IgnoreNotFound(j.Client.Delete(ctx, run,
+		client.Preconditions{UID: &its}, client.PropagationPolicy(metav1.DeletePropagationBackground)))
 }
 
-// left is how long a finished run is still kept.
-func (j *Janitor) left(pr *pipelinev1.PipelineRun) time.Duration {
-	if pr.DeletionTimestamp != nil || pr.Status.CompletionTime == nil {
+// left is how long a run that ended at a time is still kept.
+func (j *Janitor[T]) left(at time.Time) time.Duration {
+	if at.IsZero() {
 		return 0
 	}
-	return pr.Status.CompletionTime.Add(j.Retention).Sub(j.Now())
+	return at.Add(j.Retention).Sub(j.Now())
 }
 
 // owed says whether the run's execution still has to learn something from it, or
 // still holds its target.
-func (j *Janitor) owed(ctx context.Context, pr *pipelinev1.PipelineRun, uid types.UID) (bool, error) {
-	name, ok := executionOf(pr)
+func (j *Janitor[T]) owed(ctx context.Context, run T, uid types.UID) (bool, error) {
+	name, ok := executionOf(run)
 	if !ok {
-		return false, fmt.Errorf("PipelineRun %s carries no annotation %s", pr.Name, v1alpha1.AnnotationExecution)
+		return false, fmt.Errorf("run %s carries no annotation %s", run.GetName(), v1alpha1.AnnotationExecution)
 	}
 	var ex v1alpha1.WorkflowExecution
 	err := j.Reader.Get(ctx, name, &ex)
@@ -74,7 +94,7 @@ func (j *Janitor) owed(ctx context.Context, pr *pipelinev1.PipelineRun, uid type
 	if err != nil && !apierrors.IsNotFound(err) {
 		return false, fmt.Errorf("reading execution %s: %w", name, err)
 	}
-	key := pr.Annotations[v1alpha1.AnnotationTarget]
+	key := run.GetAnnotations()[v1alpha1.AnnotationTarget]
 	rt, err := j.Targets.GetFresh(ctx, key)
 	if err != nil || rt == nil {
 		return false, err

@@ -26,7 +26,7 @@ type Keeper struct {
 	Client  client.Client
 	Reader  client.Reader // its reads go past every cache
 	Targets *target.Store
-	Engines map[string]engine.Engine
+	Engines *engine.Set
 	Audit   Audit
 	Now     func() time.Time
 	// Keep is how long a record that says nothing is kept.
@@ -101,9 +101,9 @@ func (k *Keeper) recover(ctx context.Context, rt *v1alpha1.RemediationTarget) (b
 	if err != nil || ex != nil && !settled(ex) {
 		return false, err
 	}
-	e, ok := k.Engines[h.Engine]
-	if !ok {
-		return false, fmt.Errorf("the holder of %s has vanished and its engine %q is not available", rt.Spec.Target, h.Engine)
+	e, err := k.Engines.Get(h.Engine)
+	if err != nil {
+		return false, fmt.Errorf("the holder of %s has vanished: %w", rt.Spec.Target, err)
 	}
 	ref := engine.Ref{Name: h.RunName, Execution: h.UID}
 	run, err := e.Observe(ctx, ref, engine.Fresh)

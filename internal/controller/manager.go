@@ -31,8 +31,9 @@ func NewManager(cluster *rest.Config, cfg Config, wraps ...func(client.Client) c
 	cluster.QPS = -1
 	repeatable := true // several managers may live in one process
 	mgr, err := ctrl.NewManager(cluster, ctrl.Options{
-		Scheme: Scheme(),
-		Cache:  CacheOptions(),
+		Scheme:         Scheme(),
+		Cache:          CacheOptions(),
+		MapperProvider: mapper,
 		NewClient: func(to *rest.Config, options client.Options) (client.Client, error) {
 			c, err := client.New(to, options)
 			for _, wrap := range wraps {

@@ -162,9 +162,9 @@ func (r *Reconciler) observeWorkflow(ctx context.Context, s *execution.Snapshot)
 	if s.Workflow.Resolved == nil || s.Holds() {
 		return nil
 	}
-	if _, ok := r.Engines[s.Workflow.Resolved.Engine]; !ok {
+	if _, err := r.Engines.Get(s.Workflow.Resolved.Engine); err != nil {
 		s.Workflow.Problem = &execution.Problem{Rule: "engine-absent", Reason: v1alpha1.FailureConfigurationError,
-			Message: fmt.Sprintf("workflow %s@%s needs engine %s, which is not available in this cluster", ex.Spec.WorkflowRef.WorkflowID, ex.Spec.WorkflowRef.Version, s.Workflow.Resolved.Engine)}
+			Message: fmt.Sprintf("workflow %s@%s cannot run: %v", ex.Spec.WorkflowRef.WorkflowID, ex.Spec.WorkflowRef.Version, err)}
 		return nil
 	}
 	return r.observeReferences(ctx, s)

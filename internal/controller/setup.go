@@ -2,32 +2,29 @@ package controller
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	pipelinev1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
 	"kubernaut.ai/kubernaut/internal/engine"
-	"kubernaut.ai/kubernaut/internal/engine/tekton"
+	"kubernaut.ai/kubernaut/internal/engine/pod"
 	"kubernaut.ai/kubernaut/internal/execution"
 	"kubernaut.ai/kubernaut/internal/target"
 )
@@ -58,16 +55,17 @@ func CacheOptions() cache.Options {
 	if err != nil {
 		panic(err) // the key is a constant
 	}
-	runs := cache.ByObject{
-		Namespaces: map[string]cache.Config{v1alpha1.WorkflowNamespace: {}},
-		Label:      labels.NewSelector().Add(*ours),
-	}
+	in := map[string]cache.Config{v1alpha1.WorkflowNamespace: {}}
+	runs := cache.ByObject{Namespaces: in, Label: labels.NewSelector().Add(*ours)}
+	warnings := cache.ByObject{Namespaces: in, Field: fields.OneTermEqualSelector("type", corev1.EventTypeWarning)}
 	return cache.Options{
 		SyncPeriod: &every,
 		ByObject: map[client.Object]cache.ByObject{
 			&v1alpha1.RemediationTarget{}: {Namespaces: map[string]cache.Config{v1alpha1.SystemNamespace: {}}},
 			&pipelinev1.PipelineRun{}:     runs,
 			&pipelinev1.TaskRun{}:         runs,
+			&batchv1.Job{}:                runs,
+			&corev1.Event{}:               warnings,
 			&corev1.Pod{}:                 runs,
 		},
 	}
@@ -91,10 +89,6 @@ func Setup(ctx context.Context, mgr ctrl.Manager, cfg Config, ports Ports) error
 	if ports.Metrics == nil {
 		ports.Metrics = prometheus.NewRegistry()
 	}
-	engines, err := engines(mgr)
-	if err != nil {
-		return err
-	}
 	if err := Index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
@@ -102,6 +96,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, cfg Config, ports Ports) error
 	store := &target.Store{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Rules: target.Rules{
 		Cooldown: e.Cooldown.Duration, BackoffBase: e.BackoffBase.Duration, BackoffMax: e.BackoffMax.Duration, MaxFailures: e.MaxFailures,
 	}}
+	engines := engine.SetOf(map[string]engine.Engine{})
 	r := &Reconciler{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Targets: store, Engines: engines, Kinds: mgr.GetRESTMapper(),
 		Library: &Library{Catalog: ports.Catalog, AllowUnregistered: e.AllowUnregistered},
@@ -110,27 +105,28 @@ func Setup(ctx context.Context, mgr ctrl.Manager, cfg Config, ports Ports) error
 	if e.PullSecret != "none" {
 		r.PullSecret = e.PullSecret
 	}
-	return errors.Join(
-		setupExecutions(mgr, r, e.Workers),
-		ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.RemediationTarget{}).
-			Watches(&v1alpha1.WorkflowExecution{}, handler.EnqueueRequestsFromMapFunc(recordOf)).
-			Watches(&pipelinev1.PipelineRun{}, handler.EnqueueRequestsFromMapFunc(recordOfRun)).
-			WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
-			Complete(reconcile.AsReconciler(mgr.GetClient(), &Keeper{
-				Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Targets: store, Engines: engines,
-				Audit: ports.Audit, Now: ports.Now, Keep: 24 * time.Hour,
-			})),
-		setupJanitor(mgr, &Janitor{
-			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Engine: engines[tekton.Name], Targets: store,
-			Now: ports.Now, Retention: e.Retention.Duration,
-		}),
-	)
+	executions, err := setupExecutions(mgr, r, e.Workers)
+	if err != nil {
+		return err
+	}
+	records, err := setupRecords(mgr, &Keeper{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Targets: store, Engines: engines,
+		Audit: ports.Audit, Now: ports.Now, Keep: 24 * time.Hour,
+	})
+	if err != nil {
+		return err
+	}
+	f := &fleet{mgr: mgr, engines: engines, executions: executions, records: records, targets: store, now: ports.Now, retention: e.Retention.Duration}
+	return f.setup()
 }
 
 // Index tells a cache by what the controllers look up.
 func Index(ctx context.Context, cache client.FieldIndexer) error {
 	if err := cache.IndexField(ctx, &v1alpha1.WorkflowExecution{}, indexWaitsFor, waitsFor); err != nil {
 		return fmt.Errorf("indexing executions: %w", err)
+	}
+	if err := cache.IndexField(ctx, &corev1.Event{}, pod.IndexInvolved, pod.Involved); err != nil {
+		return fmt.Errorf("indexing events: %w", err)
 	}
 	return nil
 }
@@ -142,38 +138,21 @@ func policy(e ExecutionConfig) execution.Policy {
 	}
 }
 
-// engines are those that this cluster has.
-func engines(mgr ctrl.Manager) (map[string]engine.Engine, error) {
-	gvk := pipelinev1.SchemeGroupVersion.WithKind("PipelineRun")
-	_, err := mgr.GetRESTMapper().RESTMapping(gvk.GroupKind(), gvk.Version)
-	if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
-		return nil, errors.New("Tekton Pipelines is not installed in this cluster: install it, then start the controller again")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("asking the cluster for Tekton Pipelines: %w", err)
-	}
-	core, err := kubernetes.NewForConfig(mgr.GetConfig())
-	if err != nil {
-		return nil, fmt.Errorf("making a client for logs: %w", err)
-	}
-	witness := tekton.NewWitness(tekton.New(mgr.GetClient(), mgr.GetAPIReader()), core.CoreV1())
-	return map[string]engine.Engine{tekton.Name: witness}, mgr.Add(manager.RunnableFunc(witness.Follow))
-}
-
-func setupExecutions(mgr ctrl.Manager, r *Reconciler, workers int) error {
+func setupExecutions(mgr ctrl.Manager, r *Reconciler, workers int) (controller.Controller, error) {
 	return ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.WorkflowExecution{}).
 		Watches(&v1alpha1.WorkflowExecution{}, handler.EnqueueRequestsFromMapFunc(r.whoWaitsBehind)).
 		Watches(&v1alpha1.RemediationTarget{}, handler.EnqueueRequestsFromMapFunc(r.whoCares)).
-		Watches(&pipelinev1.PipelineRun{}, handler.EnqueueRequestsFromMapFunc(whoRuns)).
-		Watches(&pipelinev1.TaskRun{}, handler.EnqueueRequestsFromMapFunc(whoRuns)).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(whoRuns)).
+		Watches(&corev1.Event{}, handler.EnqueueRequestsFromMapFunc(r.whoIsWarned)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
-		Complete(reconcile.AsReconciler(mgr.GetClient(), r))
+		Build(reconcile.AsReconciler(mgr.GetClient(), r))
 }
 
-func setupJanitor(mgr ctrl.Manager, j *Janitor) error {
-	return ctrl.NewControllerManagedBy(mgr).For(&pipelinev1.PipelineRun{}).
-		Complete(reconcile.AsReconciler(mgr.GetClient(), j))
+func setupRecords(mgr ctrl.Manager, k *Keeper) (controller.Controller, error) {
+	return ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.RemediationTarget{}).
+		Watches(&v1alpha1.WorkflowExecution{}, handler.EnqueueRequestsFromMapFunc(recordOf)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
+		Build(reconcile.AsReconciler(mgr.GetClient(), k))
 }
 
 // waitsFor indexes the executions that stand in a queue.
@@ -209,6 +188,29 @@ func whoRuns(_ context.Context, obj client.Object) []reconcile.Request {
 		return []reconcile.Request{{NamespacedName: name}}
 	}
 	return nil
+}
+
+// whoIsWarned is the execution of a run, or of a part of one, that the cluster has
+// warned of.
+func (r *Reconciler) whoIsWarned(ctx context.Context, obj client.Object) []reconcile.Request {
+	e, ok := obj.(*corev1.Event)
+	if !ok {
+		return nil
+	}
+	var about client.Object
+	switch e.InvolvedObject.Kind {
+	case "Pod":
+		about = &corev1.Pod{}
+	case "Job":
+		about = &batchv1.Job{}
+	default:
+		return nil
+	}
+	key := types.NamespacedName{Namespace: e.InvolvedObject.Namespace, Name: e.InvolvedObject.Name}
+	if err := r.Client.Get(ctx, key, about); err != nil { // it is none of ours, or gone
+		return nil
+	}
+	return whoRuns(ctx, about)
 }
 
 // whoCares are the holder of a target and everybody who waits for it.

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
@@ -58,6 +59,11 @@ type Ref struct {
 	Execution types.UID
 }
 
+// Owns says whether an object is the run, or a part of it.
+func (ref Ref) Owns(obj metav1.Object) bool {
+	return obj.GetLabels()[v1alpha1.LabelExecutionUID] == string(ref.Execution)
+}
+
 // Spec is all an engine needs to know to start a run.
 type Spec struct {
 	Ref
@@ -76,12 +82,6 @@ type Spec struct {
 	ConfigMaps     []string // workspaces of the same name
 	Timeout        time.Duration
 }
-
-// Refused is an answer of the API server to the wish to create a run: it does not
-// exist because of this wish.
-type Refused struct{ execution.Refusal }
-
-func (e *Refused) Error() string { return string(e.Reason) + ": " + e.Message }
 
 // stem is how much of the execution's name the run's name shows.
 const stem = 40

@@ -52,14 +52,14 @@ func said(reason, message string) string {
 	return reason + ": " + message
 }
 
-// stoppedByUs: the run carries the reason for which we stopped it.
-func stoppedByUs(r Run, _ *v1alpha1.Waiting) (Failure, bool) {
+// stoppedByUs: the run carries the reason for which we stopped it. When it was
+// stopped because of what it waited for, that is what is told.
+func stoppedByUs(r Run, waited *v1alpha1.Waiting) (Failure, bool) {
 	f := Failure{Reason: r.StopReason, Message: said(r.Reason, r.Message), TaskIndex: -1}
-	return f, r.StopReason != "" && isCancelled(r.Reason)
-}
-
-func isCancelled(reason string) bool {
-	return reason == "Cancelled" || reason == "CancelledRunningFinally" || reason == "StoppedRunningFinally"
+	if waited != nil && waited.Reason == string(r.StopReason) {
+		f.Message = waited.Message
+	}
+	return f, r.StopReason != "" && r.Cancelled
 }
 
 func lostPart(r Run, _ *v1alpha1.Waiting) (Failure, bool) {
@@ -77,13 +77,13 @@ func lostPart(r Run, _ *v1alpha1.Waiting) (Failure, bool) {
 // timedOutWaiting: the time was spent waiting for something that has a class of
 // its own.
 func timedOutWaiting(r Run, waited *v1alpha1.Waiting) (Failure, bool) {
-	if r.Reason != "PipelineRunTimeout" || r.CodeStarted {
+	if !r.TimedOut || r.CodeStarted {
 		return Failure{}, false
 	}
 	f := Failure{Reason: v1alpha1.FailureDeadlineExceeded, TaskIndex: -1}
 	hold := r.Hold
 	if hold == nil && waited != nil {
-		hold = &Hold{v1alpha1.FailureReason(waited.Reason), waited.Message}
+		hold = &Hold{Reason: v1alpha1.FailureReason(waited.Reason), Message: waited.Message}
 	}
 	if hold == nil || !holdIsFailure[hold.Reason] {
 		return Failure{}, false
@@ -178,6 +178,16 @@ var taskReasons = map[string]v1alpha1.FailureReason{
 	"Failed":                     v1alpha1.FailureTaskFailed,
 	"SidecarFailed":              v1alpha1.FailureTaskFailed,
 	"InitContainerFailed":        v1alpha1.FailureTaskFailed,
+	// What the kubelet says of a container or a pod that an engine hands on as it is.
+	"Error":              v1alpha1.FailureTaskFailed,
+	"OOMKilled":          v1alpha1.FailureOOMKilled,
+	"StartError":         v1alpha1.FailureConfigurationError,
+	"ContainerCannotRun": v1alpha1.FailureConfigurationError,
+	"Evicted":            v1alpha1.FailureEvicted,
+	"Preempting":         v1alpha1.FailureEvicted,
+	"NodeLost":           v1alpha1.FailureEvicted,
+	"NodeShutdown":       v1alpha1.FailureEvicted,
+	"Terminated":         v1alpha1.FailureEvicted,
 }
 
 // sigkill is the exit code of a process that was killed. The kernel does so when
@@ -234,7 +244,7 @@ func failedStep(t Task) (Step, bool) {
 }
 
 func timedOut(r Run, _ *v1alpha1.Waiting) (Failure, bool) {
-	if r.Reason != "PipelineRunTimeout" && r.Reason != "PipelineRunTimeoutRunningFinally" {
+	if !r.TimedOut {
 		return Failure{}, false
 	}
 	f := Failure{Reason: v1alpha1.FailureDeadlineExceeded, Message: said(r.Reason, r.Message), TaskIndex: -1}
@@ -248,5 +258,5 @@ func cancelledOutside(r Run, _ *v1alpha1.Waiting) (Failure, bool) {
 	return Failure{
 		Reason: v1alpha1.FailureCancelled, TaskIndex: -1,
 		Message: "the run was cancelled from outside: " + said(r.Reason, r.Message),
-	}, isCancelled(r.Reason)
+	}, r.Cancelled
 }

@@ -16,6 +16,7 @@ var holding = []rule{
 	{"part-lost", partLost},
 	{"cancel-requested", cancelRequested},
 	{"overdue", overdue},
+	{"run-hopeless", runHopeless},
 	{"start-refused", startRefused},
 	{"start-overdue", startOverdue},
 	{"workflow-unknown", workflowUnknown},
@@ -170,6 +171,24 @@ func overdue(s Snapshot) (Decision, bool) {
 		return Decision{}, false
 	}
 	return s.stop(v1alpha1.CancelImmediate, v1alpha1.FailureDeadlineExceeded), true
+}
+
+// runHopeless: the run waits for what will not come, as its status has told, and
+// its engine would let it wait until its time is over. It goes on to be told while
+// the run stops, and is what failed.
+func runHopeless(s Snapshot) (Decision, bool) {
+	told := s.Execution.Status.Waiting
+	if s.Run.State != RunActive || told == nil {
+		return Decision{}, false
+	}
+	h := s.Run.Hold
+	if s.Run.Stopping == "" && h != nil && h.Hopeless && told.Reason == string(h.Reason) {
+		return s.stop(v1alpha1.CancelImmediate, h.Reason), true
+	}
+	if s.Run.Stopping != "" && told.Reason == string(s.Run.StopReason) {
+		return Decision{Waiting: told.DeepCopy(), Recheck: stopRecheck}, true
+	}
+	return Decision{}, false
 }
 
 func startRefused(s Snapshot) (Decision, bool) {

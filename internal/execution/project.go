@@ -110,7 +110,9 @@ func (s Snapshot) projectRunStatus(st *v1alpha1.WorkflowExecutionStatus) {
 		now.Status = conditionOf(r.Succeeded)
 	}
 	before := st.PipelineRunStatus
-	if before != nil && before.Status == now.Status && before.CompletedTasks == now.CompletedTasks && now.Status == metav1.ConditionUnknown {
+	same := before != nil && before.Status == now.Status && before.CompletedTasks == now.CompletedTasks
+	ending := now.TotalTasks > 0 && now.CompletedTasks == now.TotalTasks // the run ends by itself in a moment
+	if now.Status == metav1.ConditionUnknown && (same || before != nil && ending) {
 		return
 	}
 	st.PipelineRunStatus = now

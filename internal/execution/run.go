@@ -41,6 +41,9 @@ type Run struct {
 
 	Created, Started, Finished time.Time
 	Succeeded                  bool
+	// Cancelled and TimedOut: it ended because somebody stopped it, or because its
+	// time was over.
+	Cancelled, TimedOut        bool
 	Reason, Message            string
 	CompletedTasks, TotalTasks int32
 	// Digest of the bundle that was resolved, as sha256:….
@@ -92,6 +95,8 @@ type Step struct {
 type Hold struct {
 	Reason  v1alpha1.FailureReason
 	Message string
+	// Hopeless: no waiting cures it, and the engine does not give up by itself.
+	Hopeless bool
 }
 
 // Refusal is an answer of the API server or the engine to the wish to create a

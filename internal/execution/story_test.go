@@ -149,6 +149,10 @@ func (m *model) runEvent(words []string) error {
 		run.CodeStarted, run.TotalTasks, run.Hold = true, 1, nil
 	case "waits":
 		run.Hold = &execution.Hold{Reason: v1alpha1.FailureReason(words[2]), Message: strings.Join(words[3:], " ")}
+	case "forgets": // a pod that is deleted says no more what it waits for
+		run.Hold = nil
+	case "hopes-in-vain":
+		run.Hold = &execution.Hold{Reason: v1alpha1.FailureReason(words[2]), Message: strings.Join(words[3:], " "), Hopeless: true}
 	case "succeeds":
 		run.CodeStarted, run.Succeeded, run.Hold = true, true, nil
 		finish("Succeeded", "Tasks Completed: 1")
@@ -156,8 +160,10 @@ func (m *model) runEvent(words []string) error {
 		m.taskFails(run, words[2])
 		finish("Failed", "Tasks Completed: 1 (Failed: 1)")
 	case "stops":
+		run.Cancelled = true
 		finish("Cancelled", "the run was cancelled")
 	case "times-out":
+		run.TimedOut = true
 		finish("PipelineRunTimeout", "failed to finish within its timeout")
 	case "cannot-get-bundle":
 		finish("CouldntGetPipeline", "GET https://registry/v2/heal: MANIFEST_UNKNOWN: manifest unknown")

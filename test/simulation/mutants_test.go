@@ -60,8 +60,8 @@ var mutants = []mutant{
 	sum := sha256.Sum256([]byte(seed))`},
 	}},
 	{"whose run it is that has the name", []edited{
-		{"internal/engine/tekton/tekton.go", `return pr.Labels[v1alpha1.LabelExecutionUID] == string(ref.Execution)`,
-			`return on(name) || pr.Labels[v1alpha1.LabelExecutionUID] == string(ref.Execution)`},
+		{"internal/engine/engine.go", `return obj.GetLabels()[v1alpha1.LabelExecutionUID] == string(ref.Execution)`,
+			`return on(name) || obj.GetLabels()[v1alpha1.LabelExecutionUID] == string(ref.Execution)`},
 	}},
 	{"the occupied name", []edited{
 		{"internal/execution/holding.go", `if d.Ending == nil || r.State`, `if on(name) || d.Ending == nil || r.State`},

@@ -56,7 +56,8 @@ func (s *simulation) boot(name string, skew time.Duration) *replica {
 	store := &target.Store{Client: c, Reader: fresh, Rules: target.Rules{
 		Cooldown: cooldown, BackoffBase: time.Minute, BackoffMax: 10 * time.Minute, MaxFailures: 5,
 	}}
-	engines := map[string]engine.Engine{tekton.Name: tekton.New(c, fresh)}
+	runs := tekton.New(c, fresh)
+	engines := engine.SetOf(map[string]engine.Engine{tekton.Name: runs})
 	kinds := meta.NewDefaultRESTMapper(nil)
 	kinds.Add(appsv1.SchemeGroupVersion.WithKind("Deployment"), meta.RESTScopeNamespace)
 	r.reconcilers = map[string]reconcile.Reconciler{
@@ -68,8 +69,8 @@ func (s *simulation) boot(name string, skew time.Duration) *replica {
 		"RemediationTarget": reconcile.AsReconciler(c, &controller.Keeper{
 			Client: c, Reader: fresh, Targets: store, Engines: engines, Audit: r, Now: r.now, Keep: 24 * time.Hour,
 		}),
-		"PipelineRun": reconcile.AsReconciler(c, &controller.Janitor{
-			Client: c, Reader: fresh, Engine: engines[tekton.Name], Targets: store, Now: r.now, Retention: retention,
+		"PipelineRun": reconcile.AsReconciler(c, &controller.Janitor[*pipelinev1.PipelineRun]{
+			Client: c, Reader: fresh, Engine: runs, Ended: tekton.Ended, Targets: store, Now: r.now, Retention: retention,
 		}),
 	}
 	return r

@@ -2,13 +2,13 @@ package tekton
 
 import (
 	"sync"
-	"time"
 
 	pipelinev1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
+	"kubernaut.ai/kubernaut/internal/engine/pod"
 	"kubernaut.ai/kubernaut/internal/execution"
 )
 
@@ -22,13 +22,13 @@ func vanishing(w World, run *execution.Run) (string, v1alpha1.FailureReason) {
 	pods := podsByTaskRun(w.Pods)
 	for i := range w.TaskRuns {
 		tr := &w.TaskRuns[i]
-		pod := pods[tr.Name]
+		its := pods[tr.Name]
 		switch {
 		case !tr.IsDone() && tr.Spec.Status == "" && tr.DeletionTimestamp != nil && anyImage(tr.Status.TaskRunStatusFields):
 			return "TaskRun " + tr.Name, v1alpha1.FailureExternallyDeleted
-		case !tr.IsDone() && tr.Spec.Status == "" && doomed(pod, tr):
-			return "Pod " + pod.Name, removal(pod)
-		case run.State == execution.RunFinished && lostItsPod(tr, pod):
+		case !tr.IsDone() && tr.Spec.Status == "" && doomed(its, tr):
+			return "Pod " + its.Name, pod.Removal(its)
+		case run.State == execution.RunFinished && lostItsPod(tr, its):
 			return "Pod " + tr.Status.PodName, v1alpha1.FailureExternallyDeleted
 		case run.State == execution.RunFinished && run.Reason == string(pipelinev1.PipelineRunReasonFailed) && !tr.IsDone():
 			return "TaskRun " + tr.Name, v1alpha1.FailureExternallyDeleted // made again after the run had given up on it
@@ -47,45 +47,21 @@ func podsByTaskRun(pods []corev1.Pod) map[string]*corev1.Pod {
 
 // doomed: somebody other than Tekton deletes a pod whose code had started. Tekton
 // does so itself when the TaskRun's own timeout has passed.
-func doomed(pod *corev1.Pod, tr *pipelinev1.TaskRun) bool {
-	if pod == nil || pod.DeletionTimestamp == nil || !podAlive(pod) {
+func doomed(p *corev1.Pod, tr *pipelinev1.TaskRun) bool {
+	if p == nil || p.DeletionTimestamp == nil || !podAlive(p) {
 		return false
-	}
-	asked := pod.DeletionTimestamp.Time
-	if pod.DeletionGracePeriodSeconds != nil {
-		asked = asked.Add(-time.Duration(*pod.DeletionGracePeriodSeconds) * time.Second)
 	}
 	if tr.Spec.Timeout != nil && tr.Spec.Timeout.Duration > 0 && tr.Status.StartTime != nil &&
-		!asked.Before(tr.Status.StartTime.Add(tr.Spec.Timeout.Duration)) {
+		!pod.Asked(p).Before(tr.Status.StartTime.Add(tr.Spec.Timeout.Duration)) {
 		return false
 	}
-	if anyImage(tr.Status.TaskRunStatusFields) {
-		return true
-	}
-	for _, c := range pod.Status.ContainerStatuses {
-		if c.ImageID != "" {
-			return true
-		}
-	}
-	return false
-}
-
-func removal(pod *corev1.Pod) v1alpha1.FailureReason {
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.DisruptionTarget && c.Status == corev1.ConditionTrue {
-			return v1alpha1.FailureEvicted
-		}
-	}
-	if pod.Status.Reason == "Evicted" {
-		return v1alpha1.FailureEvicted
-	}
-	return v1alpha1.FailureExternallyDeleted
+	return anyImage(tr.Status.TaskRunStatusFields) || pod.Started(p)
 }
 
 // lostItsPod: a step failed and the pod is not there any more. A failed step
 // leaves its pod behind; one whose pod was deleted under it looks the same.
-func lostItsPod(tr *pipelinev1.TaskRun, pod *corev1.Pod) bool {
-	if pod != nil || tr.Status.PodName == "" || !tr.IsFailure() || tr.Spec.Status != "" {
+func lostItsPod(tr *pipelinev1.TaskRun, its *corev1.Pod) bool {
+	if its != nil || tr.Status.PodName == "" || !tr.IsFailure() || tr.Spec.Status != "" {
 		return false
 	}
 	for _, c := range tr.Status.Conditions {
@@ -181,8 +157,8 @@ func current(w World) map[string]part {
 	now := map[string]part{}
 	for i := range w.TaskRuns {
 		p := part{taskRun: w.TaskRuns[i].UID}
-		if pod := pods[w.TaskRuns[i].Name]; pod != nil {
-			p.pod = pod.UID
+		if its := pods[w.TaskRuns[i].Name]; its != nil {
+			p.pod = its.UID
 		}
 		now[w.TaskRuns[i].Name] = p
 	}

@@ -3,8 +3,6 @@ package tekton
 import (
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 
 	pipelinev1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -18,23 +16,7 @@ import (
 // same wish is the same object.
 func pipelineRun(spec engine.Spec) *pipelinev1.PipelineRun {
 	return &pipelinev1.PipelineRun{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace:  v1alpha1.WorkflowNamespace,
-			Name:       spec.Name,
-			Finalizers: []string{v1alpha1.RunFinalizer},
-			Labels: map[string]string{
-				v1alpha1.LabelExecutionUID: string(spec.Execution),
-				v1alpha1.LabelTarget:       labelValue(lastPart(spec.Record)),
-				v1alpha1.LabelWorkflow:     labelValue(spec.WorkflowID),
-			},
-			Annotations: map[string]string{
-				v1alpha1.AnnotationExecution:     spec.ExecutionName,
-				v1alpha1.AnnotationTarget:        spec.Target,
-				v1alpha1.AnnotationWorkflow:      spec.WorkflowID + "@" + spec.Version,
-				v1alpha1.AnnotationCorrelationID: spec.CorrelationID,
-				v1alpha1.AnnotationFencingToken:  strconv.FormatInt(spec.FencingToken, 10),
-			},
-		},
+		ObjectMeta: spec.ObjectMeta(),
 		Spec: pipelinev1.PipelineRunSpec{
 			PipelineRef:     bundle(spec),
 			Params:          params(spec),
@@ -86,19 +68,4 @@ func workspaces(spec engine.Spec) []pipelinev1.WorkspaceBinding {
 		})
 	}
 	return all
-}
-
-// lastPart is what follows the last dash: the hash in the name of a record.
-func lastPart(name string) string { return name[strings.LastIndexByte(name, '-')+1:] }
-
-// labelValue cuts text to a valid value of a label.
-func labelValue(text string) string {
-	valid := strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '_', r == '.':
-			return r
-		}
-		return '_'
-	}, text)
-	return strings.Trim(valid[:min(len(valid), 63)], "-_.")
 }

@@ -8,6 +8,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
+	"time"
 
 	pipelinev1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -18,6 +20,7 @@ import (
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
 	"kubernaut.ai/kubernaut/internal/engine"
+	"kubernaut.ai/kubernaut/internal/engine/pod"
 	"kubernaut.ai/kubernaut/internal/execution"
 )
 
@@ -26,14 +29,9 @@ const Name = "tekton"
 
 // Labels that Tekton puts on the parts of a PipelineRun.
 const (
-	labelPipelineRun = "tekton.dev/pipelineRun"
-	labelTaskRun     = "tekton.dev/taskRun"
-)
-
-// Annotations of ours on a PipelineRun.
-const (
-	annotationStopReason = "kubernaut.ai/stop-reason"
-	annotationOccupant   = "kubernaut.ai/occupant"
+	labelPipelineRun  = "tekton.dev/pipelineRun"
+	labelPipelineTask = "tekton.dev/pipelineTask"
+	labelTaskRun      = "tekton.dev/taskRun"
 )
 
 // Engine is an engine.Engine over Tekton.
@@ -56,7 +54,7 @@ func (e *Engine) Start(ctx context.Context, spec engine.Spec) error {
 	if apierrors.IsAlreadyExists(err) {
 		return e.adopt(ctx, spec.Ref)
 	}
-	return refused(err, spec)
+	return engine.Refuse(err, "PipelineRun", spec.Name)
 }
 
 func (e *Engine) adopt(ctx context.Context, ref engine.Ref) error {
@@ -64,18 +62,10 @@ func (e *Engine) adopt(ctx context.Context, ref engine.Ref) error {
 	if err != nil || pr == nil {
 		return err
 	}
-	if isOurs(pr, ref) {
+	if ref.Owns(pr) {
 		return nil
 	}
-	return &engine.Refused{Refusal: execution.Refusal{
-		Reason: v1alpha1.FailureConfigurationError,
-		Message: fmt.Sprintf("a PipelineRun named %s/%s exists and belongs to somebody else; it was left alone: delete it and create the execution again",
-			pr.Namespace, pr.Name),
-	}}
-}
-
-func isOurs(pr *pipelinev1.PipelineRun, ref engine.Ref) bool {
-	return pr.Labels[v1alpha1.LabelExecutionUID] == string(ref.Execution)
+	return engine.Stranger("PipelineRun", pr.Name)
 }
 
 // get reads a PipelineRun, or nil when there is none.
@@ -93,31 +83,61 @@ func (e *Engine) get(ctx context.Context, from client.Reader, name string) (*pip
 
 // Observe reports the PipelineRun and its parts.
 func (e *Engine) Observe(ctx context.Context, ref engine.Ref, how engine.Freshness) (execution.Run, error) {
-	run, _, err := e.observe(ctx, ref, how)
+	run, _, err := e.ObserveWithPods(ctx, ref, how)
 	return run, err
 }
 
-func (e *Engine) observe(ctx context.Context, ref engine.Ref, how engine.Freshness) (execution.Run, World, error) {
+// ObserveWithPods reports the PipelineRun, its parts, and their pods.
+func (e *Engine) ObserveWithPods(ctx context.Context, ref engine.Ref, how engine.Freshness) (execution.Run, []corev1.Pod, error) {
 	if how == engine.Cached {
 		pr, err := e.get(ctx, e.client, ref.Name)
 		if err != nil {
-			return execution.Run{}, World{}, err
+			return execution.Run{}, nil, err
 		}
 		if pr != nil {
-			run, world, err := e.report(ctx, engine.Cached, pr, ref)
+			run, pods, err := e.report(ctx, engine.Cached, pr, ref)
 			if err != nil || run.LostChild == "" {
-				return run, world, err // a part that seems lost may only be ahead in one of the caches
+				return run, pods, err // a part that seems lost may only be ahead in one of the caches
 			}
 		}
 	}
 	pr, err := e.get(ctx, e.reader, ref.Name)
 	if err != nil {
-		return execution.Run{}, World{}, err
+		return execution.Run{}, nil, err
 	}
 	return e.report(ctx, engine.Fresh, pr, ref)
 }
 
-func (e *Engine) report(ctx context.Context, how engine.Freshness, pr *pipelinev1.PipelineRun, ref engine.Ref) (execution.Run, World, error) {
+// IsStep says whether a container is that of a step.
+func (e *Engine) IsStep(container string) bool { return strings.HasPrefix(container, stepPrefix) }
+
+// stepPrefix is how Tekton names the containers of steps.
+const stepPrefix = "step-"
+
+// Suspect is the pod and container of the failed step, as far as they are there.
+func (e *Engine) Suspect(run execution.Run, pods []corev1.Pod) (*corev1.Pod, string) {
+	failure := execution.Classify(run, nil)
+	container := ""
+	if failure.Step != "" {
+		container = stepPrefix + failure.Step
+	}
+	for i := range pods {
+		if pods[i].Labels[labelPipelineTask] == failure.Task {
+			return &pods[i], container
+		}
+	}
+	return nil, container
+}
+
+// Ended is when a PipelineRun ended, if it has.
+func Ended(pr *pipelinev1.PipelineRun) (at time.Time, ended bool) {
+	if pr.Status.CompletionTime != nil {
+		at = pr.Status.CompletionTime.Time
+	}
+	return at, pr.IsDone()
+}
+
+func (e *Engine) report(ctx context.Context, how engine.Freshness, pr *pipelinev1.PipelineRun, ref engine.Ref) (execution.Run, []corev1.Pod, error) {
 	from := client.Reader(e.client)
 	if how == engine.Fresh {
 		from = e.reader
@@ -126,17 +146,42 @@ func (e *Engine) report(ctx context.Context, how engine.Freshness, pr *pipelinev
 	scope := []client.ListOption{client.InNamespace(v1alpha1.WorkflowNamespace), client.MatchingLabels{labelPipelineRun: ref.Name}}
 	taskRuns := &pipelinev1.TaskRunList{}
 	if err := from.List(ctx, taskRuns, scope...); err != nil {
-		return execution.Run{}, world, fmt.Errorf("listing the TaskRuns of %s: %w", ref.Name, err)
+		return execution.Run{}, nil, fmt.Errorf("listing the TaskRuns of %s: %w", ref.Name, err)
 	}
 	pods := &corev1.PodList{}
 	if err := from.List(ctx, pods, scope...); err != nil {
-		return execution.Run{}, world, fmt.Errorf("listing the pods of %s: %w", ref.Name, err)
+		return execution.Run{}, nil, fmt.Errorf("listing the pods of %s: %w", ref.Name, err)
 	}
 	world.TaskRuns, world.Pods = taskRuns.Items, pods.Items
 	run := Translate(world, ref)
 	run.Fresh = bool(how)
 	e.parts.follow(&run, world)
-	return run, world, nil
+	if run.State == execution.RunActive && run.Hold == nil {
+		hold, err := e.warned(ctx, world.Pods)
+		if err != nil {
+			return execution.Run{}, nil, err
+		}
+		run.Hold = hold
+	}
+	return run, world.Pods, nil
+}
+
+// warned is what a pod that does not come up waits for, where only the events of
+// the cluster say so: a volume that cannot be mounted.
+func (e *Engine) warned(ctx context.Context, pods []corev1.Pod) (*execution.Hold, error) {
+	for i := range pods {
+		if pods[i].Status.Phase != corev1.PodPending || pods[i].Spec.NodeName == "" || pod.Started(&pods[i]) {
+			continue
+		}
+		warnings, err := pod.Warnings(ctx, e.client, &pods[i])
+		if err != nil {
+			return nil, err
+		}
+		if hold := pod.HoldOf(warnings); hold != nil {
+			return hold, nil
+		}
+	}
+	return nil, nil
 }
 
 // Cancel asks Tekton to cancel the run, and notes why on the run itself. Parts
@@ -146,7 +191,7 @@ func (e *Engine) Cancel(ctx context.Context, ref engine.Ref, stop execution.Stop
 	if err != nil {
 		return err
 	}
-	if pr != nil && !isOurs(pr, ref) {
+	if pr != nil && !ref.Owns(pr) {
 		return fmt.Errorf("cancelling PipelineRun %s: it belongs to somebody else", ref.Name)
 	}
 	if pr != nil && !pr.IsDone() && pr.DeletionTimestamp == nil {
@@ -161,8 +206,8 @@ func (e *Engine) cancelRun(ctx context.Context, pr *pipelinev1.PipelineRun, stop
 		status = pipelinev1.PipelineRunSpecStatusCancelled
 	}
 	patch := map[string]any{"spec": map[string]any{"status": status}}
-	if pr.Annotations[annotationStopReason] == "" {
-		patch["metadata"] = map[string]any{"annotations": map[string]string{annotationStopReason: string(stop.Reason)}}
+	if pr.Annotations[engine.AnnotationStopReason] == "" {
+		patch["metadata"] = map[string]any{"annotations": map[string]string{engine.AnnotationStopReason: string(stop.Reason)}}
 	}
 	return e.patch(ctx, pr, patch)
 }
@@ -187,9 +232,9 @@ func (e *Engine) cancelParts(ctx context.Context, ref engine.Ref) error {
 			return err
 		}
 	}
-	for _, pod := range orphans(pods.Items, taskRuns.Items) {
-		if err := e.client.Delete(ctx, pod, client.Preconditions{UID: &pod.UID}); client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("deleting pod %s, which no TaskRun owns any more: %w", pod.Name, err)
+	for _, left := range orphans(pods.Items, taskRuns.Items) {
+		if err := e.client.Delete(ctx, left, client.Preconditions{UID: &left.UID}); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("deleting pod %s, which no TaskRun owns any more: %w", left.Name, err)
 		}
 	}
 	return nil
@@ -209,7 +254,7 @@ func (e *Engine) patch(ctx context.Context, obj client.Object, patch any) error 
 // Occupy creates a PipelineRun that is cancelled before it begins.
 func (e *Engine) Occupy(ctx context.Context, spec engine.Spec) error {
 	pr := pipelineRun(spec)
-	pr.Annotations[annotationOccupant] = "true"
+	pr.Annotations[engine.AnnotationOccupant] = "true"
 	pr.Spec = pipelinev1.PipelineRunSpec{
 		PipelineRef: &pipelinev1.PipelineRef{Name: v1alpha1.PipelineName},
 		Status:      pipelinev1.PipelineRunSpecStatusCancelled,
@@ -218,13 +263,13 @@ func (e *Engine) Occupy(ctx context.Context, spec engine.Spec) error {
 	if apierrors.IsAlreadyExists(err) {
 		return nil
 	}
-	return refused(err, spec)
+	return engine.Refuse(err, "PipelineRun", spec.Name)
 }
 
 // LetGo takes our finalizer off the PipelineRun.
 func (e *Engine) LetGo(ctx context.Context, ref engine.Ref) error {
 	pr, err := e.get(ctx, e.reader, ref.Name)
-	if err != nil || pr == nil || !isOurs(pr, ref) {
+	if err != nil || pr == nil || !ref.Owns(pr) {
 		return err
 	}
 	before := pr.DeepCopy()

@@ -1,14 +1,13 @@
 package tekton
 
 import (
-	"strings"
-
 	pipelinev1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	corev1 "k8s.io/api/core/v1"
 	"knative.dev/pkg/apis"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
 	"kubernaut.ai/kubernaut/internal/engine"
+	"kubernaut.ai/kubernaut/internal/engine/pod"
 	"kubernaut.ai/kubernaut/internal/execution"
 )
 
@@ -36,13 +35,13 @@ func Translate(w World, ref engine.Ref) execution.Run {
 
 func translateRun(run *execution.Run, pr *pipelinev1.PipelineRun, ref engine.Ref) {
 	run.UID = pr.UID
-	run.Ours = isOurs(pr, ref)
-	run.Occupant = pr.Annotations[annotationOccupant] == "true"
+	run.Ours = ref.Owns(pr)
+	run.Occupant = pr.Annotations[engine.AnnotationOccupant] == "true"
 	run.Deleting = pr.DeletionTimestamp != nil
-	run.Kept = hasFinalizer(pr)
+	run.Kept = engine.HasFinalizer(pr)
 	run.Created = pr.CreationTimestamp.Time
 	run.Stopping = stopping(pr.Spec.Status)
-	run.StopReason = v1alpha1.FailureReason(pr.Annotations[annotationStopReason])
+	run.StopReason = v1alpha1.FailureReason(pr.Annotations[engine.AnnotationStopReason])
 	run.State = execution.RunActive
 	if pr.Status.StartTime != nil {
 		run.Started = pr.Status.StartTime.Time
@@ -51,6 +50,7 @@ func translateRun(run *execution.Run, pr *pipelinev1.PipelineRun, ref engine.Ref
 		run.Reason, run.Message = c.Reason, c.Message
 		if !c.IsUnknown() {
 			run.State, run.Succeeded = execution.RunFinished, c.IsTrue()
+			run.Cancelled, run.TimedOut = cancelled[c.Reason], timedOut[c.Reason]
 			run.Finished = c.LastTransitionTime.Inner.Time
 		}
 	}
@@ -67,14 +67,12 @@ func translateRun(run *execution.Run, pr *pipelinev1.PipelineRun, ref engine.Ref
 	}
 }
 
-func hasFinalizer(pr *pipelinev1.PipelineRun) bool {
-	for _, f := range pr.Finalizers {
-		if f == v1alpha1.RunFinalizer {
-			return true
-		}
-	}
-	return false
-}
+// cancelled and timedOut are the reasons of a run that was stopped, by somebody or
+// by its timeout.
+var (
+	cancelled = map[string]bool{"Cancelled": true, "CancelledRunningFinally": true, "StoppedRunningFinally": true}
+	timedOut  = map[string]bool{"PipelineRunTimeout": true, "PipelineRunTimeoutRunningFinally": true}
+)
 
 func stopping(s pipelinev1.PipelineRunSpecStatus) v1alpha1.CancelMode {
 	switch s {
@@ -91,7 +89,7 @@ func tasks(w World) []execution.Task {
 	var all []execution.Task
 	for i := range w.TaskRuns {
 		tr := &w.TaskRuns[i]
-		t := execution.Task{Name: tr.Labels["tekton.dev/pipelineTask"], Index: taskIndex(w.Run, tr.Labels["tekton.dev/pipelineTask"])}
+		t := execution.Task{Name: tr.Labels[labelPipelineTask], Index: taskIndex(w.Run, tr.Labels[labelPipelineTask])}
 		if c := tr.Status.GetCondition(apis.ConditionSucceeded); c != nil {
 			t.Failed, t.Reason, t.Message = c.IsFalse(), c.Reason, c.Message
 		}
@@ -140,10 +138,8 @@ func codeStarted(w World) bool {
 		}
 	}
 	for i := range w.Pods {
-		for _, c := range w.Pods[i].Status.ContainerStatuses {
-			if c.ImageID != "" {
-				return true
-			}
+		if pod.Started(&w.Pods[i]) {
+			return true
 		}
 	}
 	if w.Run == nil {
@@ -196,29 +192,8 @@ func hold(w World) *execution.Hold {
 		}
 	}
 	for i := range w.Pods {
-		if h := podHold(&w.Pods[i]); h != nil {
+		if h := pod.Hold(&w.Pods[i]); h != nil {
 			return h
-		}
-	}
-	return nil
-}
-
-func podHold(pod *corev1.Pod) *execution.Hold {
-	for _, c := range append(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses...) {
-		if c.State.Waiting == nil {
-			continue
-		}
-		what := strings.TrimSpace(c.State.Waiting.Reason + ": " + c.State.Waiting.Message)
-		switch c.State.Waiting.Reason {
-		case "ImagePullBackOff", "ErrImagePull", "InvalidImageName":
-			return &execution.Hold{Reason: v1alpha1.FailureImagePullBackOff, Message: what}
-		case "CreateContainerConfigError", "CreateContainerError":
-			return &execution.Hold{Reason: v1alpha1.FailureConfigurationError, Message: what}
-		}
-	}
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
-			return &execution.Hold{Reason: v1alpha1.FailureResourceExhausted, Message: "Unschedulable: " + c.Message}
 		}
 	}
 	return nil
@@ -241,17 +216,17 @@ func alive(w World) (all, unasked []string) {
 			all = append(all, "Pod "+w.Pods[i].Name)
 		}
 	}
-	for _, pod := range orphans(w.Pods, w.TaskRuns) {
-		unasked = append(unasked, "Pod "+pod.Name)
+	for _, left := range orphans(w.Pods, w.TaskRuns) {
+		unasked = append(unasked, "Pod "+left.Name)
 	}
 	return all, unasked
 }
 
-func podAlive(pod *corev1.Pod) bool {
-	if pod.Labels["app.kubernetes.io/component"] == "affinity-assistant" { // holds a node's place and runs nothing of ours
+func podAlive(p *corev1.Pod) bool {
+	if p.Labels["app.kubernetes.io/component"] == "affinity-assistant" { // holds a node's place and runs nothing of ours
 		return false
 	}
-	return pod.Status.Phase != corev1.PodSucceeded && pod.Status.Phase != corev1.PodFailed
+	return pod.Alive(p)
 }
 
 // orphans are the live pods whose TaskRun is gone.
@@ -262,8 +237,8 @@ func orphans(pods []corev1.Pod, taskRuns []pipelinev1.TaskRun) []*corev1.Pod {
 	}
 	var found []*corev1.Pod
 	for i := range pods {
-		if pod := &pods[i]; podAlive(pod) && pod.DeletionTimestamp == nil && !known[pod.Labels[labelTaskRun]] {
-			found = append(found, pod)
+		if p := &pods[i]; podAlive(p) && p.DeletionTimestamp == nil && !known[p.Labels[labelTaskRun]] {
+			found = append(found, p)
 		}
 	}
 	return found

@@ -1,18 +1,16 @@
-package tekton
+// Package witness follows what the containers of runs print while they run: an
+// engine may delete a pod, and its logs with it, when it stops a run.
+package witness
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
@@ -27,10 +25,21 @@ const (
 	patience  = 3 * time.Second // for logs and events that are read at the end
 )
 
-// Witness is an Engine that follows the logs of steps while they run: Tekton
-// deletes a pod, and its logs with it, when it cancels or times out a run.
+// Subject is an Engine whose runs are carried out by pods.
+type Subject interface {
+	engine.Engine
+	// ObserveWithPods is Observe, and the pods of the run as they were read.
+	ObserveWithPods(ctx context.Context, ref engine.Ref, how engine.Freshness) (execution.Run, []corev1.Pod, error)
+	// IsStep says whether a container runs code of the workflow.
+	IsStep(container string) bool
+	// Suspect is the pod and the container of what failed, as far as they are
+	// there and known.
+	Suspect(run execution.Run, pods []corev1.Pod) (*corev1.Pod, string)
+}
+
+// Witness is an Engine that follows the logs of steps while they run.
 type Witness struct {
-	*Engine
+	Subject
 	core typedcorev1.CoreV1Interface
 
 	mu    sync.Mutex
@@ -41,9 +50,9 @@ type Witness struct {
 
 var _ engine.Witness = (*Witness)(nil)
 
-// NewWitness returns an engine that follows logs while Follow runs.
-func NewWitness(e *Engine, core typedcorev1.CoreV1Interface) *Witness {
-	return &Witness{Engine: e, core: core}
+// New returns an engine that follows logs while Follow runs.
+func New(of Subject, core typedcorev1.CoreV1Interface) *Witness {
+	return &Witness{Subject: of, core: core}
 }
 
 // Follow lets logs be followed until ctx ends.
@@ -56,56 +65,15 @@ func (w *Witness) Follow(ctx context.Context) error {
 	return nil
 }
 
-// tail is the end of the log of one step.
-type tail struct {
-	run       string
-	pod       types.UID
-	container string
-
-	mu    sync.Mutex
-	lines []string
-	size  int
-	ended bool
-}
-
-func (t *tail) add(line string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	line = line[:min(len(line), keptBytes)]
-	t.lines = append(t.lines, line)
-	for t.size += len(line) + 1; t.size > keptBytes && len(t.lines) > 1; {
-		t.size -= len(t.lines[0]) + 1
-		t.lines = t.lines[1:]
-	}
-}
-
-func (t *tail) kept() []string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return slices.Clone(t.lines)
-}
-
-func (t *tail) end() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.ended = true
-}
-
-func (t *tail) hasEnded() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.ended
-}
-
 // Observe reports the run, and begins to follow the steps that have begun.
 func (w *Witness) Observe(ctx context.Context, ref engine.Ref, how engine.Freshness) (execution.Run, error) {
-	run, world, err := w.observe(ctx, ref, how)
+	run, pods, err := w.ObserveWithPods(ctx, ref, how)
 	switch {
 	case err != nil || !run.Ours:
 	case run.State == execution.RunFinished && run.Succeeded:
 		w.drop(ref.Name)
 	default:
-		w.follow(world.Pods, ref.Name)
+		w.follow(pods, ref.Name)
 	}
 	return run, err
 }
@@ -114,15 +82,12 @@ func (w *Witness) follow(pods []corev1.Pod, run string) {
 	for i := range pods {
 		for _, c := range pods[i].Status.ContainerStatuses {
 			begun := c.State.Running != nil || c.State.Terminated != nil
-			if begun && c.ImageID != "" && strings.HasPrefix(c.Name, stepPrefix) {
+			if begun && c.ImageID != "" && w.IsStep(c.Name) {
 				w.followStep(&pods[i], c.Name, run)
 			}
 		}
 	}
 }
-
-// stepPrefix is how Tekton names the containers of steps.
-const stepPrefix = "step-"
 
 func (w *Witness) followStep(pod *corev1.Pod, container, run string) {
 	w.mu.Lock()
@@ -164,58 +129,20 @@ func (w *Witness) drop(run string) {
 	w.tails = slices.DeleteFunc(w.tails, func(t *tail) bool { return t.run == run && t.hasEnded() })
 }
 
-// read adds the lines of a step's log to a tail until it ends.
-func (w *Witness) read(ctx context.Context, pod string, t *tail, o *corev1.PodLogOptions) error {
-	stream, err := w.core.Pods(v1alpha1.WorkflowNamespace).GetLogs(pod, o).Stream(ctx)
-	if err != nil {
-		return fmt.Errorf("reading the log of %s/%s: %w", pod, t.container, err)
-	}
-	defer func() { _ = stream.Close() }() // nothing is lost with a stream that was only read
-	lines := bufio.NewReaderSize(stream, keptBytes)
-	for {
-		line, isPrefix, err := lines.ReadLine()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		t.add(string(line))
-		for isPrefix && err == nil { // the rest of a very long line is not kept
-			_, isPrefix, err = lines.ReadLine()
-		}
-	}
-}
-
 // Evidence is the last lines of the failed step, then the warnings of its pod.
 func (w *Witness) Evidence(ctx context.Context, ref engine.Ref) []string {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	run, world, err := w.observe(ctx, ref, engine.Fresh)
+	run, pods, err := w.ObserveWithPods(ctx, ref, engine.Fresh)
 	if err != nil {
 		return nil
 	}
-	pod, container := suspect(run, world)
+	pod, container := w.Suspect(run, pods)
 	lines := w.lastLines(ctx, ref.Name, pod, container)
 	if pod != nil {
 		lines = append(lines, w.warnings(ctx, pod)...)
 	}
 	return lines
-}
-
-// suspect is the pod and container of the failed step, as far as they are there.
-func suspect(run execution.Run, world World) (*corev1.Pod, string) {
-	failure := execution.Classify(run, nil)
-	container := ""
-	if failure.Step != "" {
-		container = stepPrefix + failure.Step
-	}
-	for i := range world.Pods {
-		if world.Pods[i].Labels["tekton.dev/pipelineTask"] == failure.Task {
-			return &world.Pods[i], container
-		}
-	}
-	return nil, container
 }
 
 // lastLines are those that were followed; else, what the pod still has.
