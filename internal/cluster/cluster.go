@@ -51,6 +51,12 @@ type Status struct {
 	Components []Component `json:"components,omitempty"`
 }
 
+// Usage is what a cluster takes of the machine.
+type Usage struct {
+	Bytes int64         // memory, without the cache of files
+	CPU   time.Duration // of all its processes since it started
+}
+
 // Component is one process of the cluster itself.
 type Component struct {
 	Name     string    `json:"name"`

@@ -30,8 +30,8 @@ func (w *world) clusterComponents() ([]component, error) {
 			Provides: append(derive.Given(), clusterObject),
 			Needs: needs(machine, authority, binary(build.Kubernetes.Name), binary(build.Containerd.Name),
 				binary(build.ContainerdShim.Name), binary(build.Ctr.Name), binary(build.Pause.Name)),
-		}, patient(w.startCluster)},
-		{dnsStep, patient(w.installDNS)},
+		}, w.startCluster},
+		{dnsStep, w.installDNS},
 	}, nil
 }
 
@@ -73,7 +73,7 @@ func (w *world) dnsStep() (plan.Step, error) {
 	if err != nil {
 		return plan.Step{}, err
 	}
-	step, err := stepOf("dns", manifests)
+	step, err := stepOf("dns", manifests, nil)
 	step.Expected = 4 * time.Second
 	step.Provides = append(step.Provides, dns)
 	return step, err

@@ -1,9 +1,6 @@
 package environment
 
 import (
-	"context"
-	"time"
-
 	"kubernaut.ai/kubernaut/internal/environment/plan"
 	"kubernaut.ai/kubernaut/internal/environment/run"
 )
@@ -12,19 +9,6 @@ import (
 type component struct {
 	plan.Step
 	work run.Task
-}
-
-// patience is how long a component may take to become ready. What is certainly
-// hopeless ends sooner; this ends what nobody can tell from slow.
-const patience = 5 * time.Minute
-
-// patient ends a task that takes longer than patience.
-func patient(work run.Task) run.Task {
-	return func(ctx context.Context, say func(string)) error {
-		ctx, cancel := context.WithTimeout(ctx, patience)
-		defer cancel()
-		return work(ctx, say)
-	}
 }
 
 // needs are what a step needs as a whole.

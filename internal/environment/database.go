@@ -21,16 +21,16 @@ func (w *world) databaseComponents() []component {
 		{plan.Step{
 			Name: "database", Expected: time.Second, Provides: []plan.Object{database},
 			Needs: needs(part(partPostgreSQL), systemObject("Secret", databaseSecret).WithKey(ownerPassword)),
-		}, patient(func(ctx context.Context, say func(string)) error {
+		}, func(ctx context.Context, say func(string)) error {
 			return w.ask(ctx, question{ownerRole, ownerPassword, "SELECT 1", 1}, say)
-		})},
+		}},
 		{plan.Step{
 			Name: "schema", Expected: time.Second, Provides: []plan.Object{schema},
 			Needs: needs(part(partMigration), systemObject("Secret", databaseSecret).WithKey(servicePassword)),
-		}, patient(func(ctx context.Context, say func(string)) error {
+		}, func(ctx context.Context, say func(string)) error {
 			version := "SELECT max(version_id) FROM goose_db_version WHERE is_applied"
 			return w.ask(ctx, question{serviceRole, servicePassword, version, postgres.SchemaVersion}, say)
-		})},
+		}},
 	}
 }
 

@@ -1,6 +1,7 @@
 package environment
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,10 +16,12 @@ import (
 	"kubernaut.ai/kubernaut/internal/build"
 	"kubernaut.ai/kubernaut/internal/cluster"
 	"kubernaut.ai/kubernaut/internal/cluster/local"
+	"kubernaut.ai/kubernaut/internal/environment/graph"
 	"kubernaut.ai/kubernaut/internal/environment/plan"
 	"kubernaut.ai/kubernaut/internal/environment/progress"
 	"kubernaut.ai/kubernaut/internal/environment/report"
 	"kubernaut.ai/kubernaut/internal/environment/run"
+	"kubernaut.ai/kubernaut/internal/image"
 	"kubernaut.ai/kubernaut/internal/lockfile"
 )
 
@@ -30,10 +33,12 @@ var ErrNotRunning = errors.New("no environment is running; start one with `kuber
 
 // Options say which environment is meant and how much of it.
 type Options struct {
-	Name  string   // several environments live side by side; empty: DefaultName
-	Port  int      // loopback port of the API server; 0: a free one
-	Only  []string // names of steps: these and what they need; empty: everything
-	Cores int      // how many steps that keep a core busy may run at once; 0: as many as the machine has
+	Name     string                   // several environments live side by side; empty: DefaultName
+	Port     int                      // loopback port of the API server; 0: a free one
+	Only     []string                 // names of steps or components: these and what they need; empty: everything
+	Cores    int                      // how many steps that keep a core busy may run at once; 0: as many as the machine has
+	Timeouts map[string]time.Duration // how long steps may take, by name; "all": every other step
+	Keep     bool                     // a node that does not become ready is not ended, for a look
 }
 
 // slots is how much weight runs at once: one more than there are cores, because
@@ -65,11 +70,37 @@ func (w *world) plan(ctx context.Context, only []string) (*plan.Plan, map[string
 		return nil, nil, err
 	}
 	w.readTimings().expect(components, w.running(ctx))
+	if err := limit(components, w.options.Timeouts); err != nil {
+		return nil, nil, err
+	}
 	p, tasks, err := planOf(components)
 	if err == nil && len(only) > 0 {
-		p, err = p.Only(only...)
+		p, err = p.Only(whole(only)...)
 	}
 	return p, tasks, err
+}
+
+// wholes are the components that take more than the step of their name: it is
+// whole when the last of these is ready.
+var wholes = map[string][]string{
+	"tekton":        {"tekton", "tekton-settings"},
+	partPostgreSQL:  {partPostgreSQL, "database"},
+	partRegistry:    {partRegistry, "push-" + image.Tools},
+	partDataStorage: {partDataStorage, "schema"},
+	partController:  {partController, "admission", partWorkflows, "push-" + image.Tools},
+}
+
+// whole replaces the names of components by those of their last steps.
+func whole(names []string) []string {
+	var all []string
+	for _, name := range names {
+		if steps, ok := wholes[name]; ok {
+			all = append(all, steps...)
+			continue
+		}
+		all = append(all, name)
+	}
+	return all
 }
 
 // Plan is what Up would do. It changes nothing.
@@ -80,6 +111,20 @@ func Plan(ctx context.Context, o Options) (*plan.Plan, error) {
 	}
 	p, _, err := w.plan(ctx, o.Only)
 	return p, err
+}
+
+// Picture draws the plan as SVG.
+func Picture(p *plan.Plan) string {
+	path, _ := p.Critical()
+	steps := p.Steps()
+	nodes := make([]graph.Node, len(steps))
+	for i, s := range steps {
+		nodes[i] = graph.Node{Name: s.Name, Label: progress.Duration(s.Expected), After: p.After(s.Name)}
+		if slices.Contains(path, s.Name) {
+			nodes[i].Class = "critical"
+		}
+	}
+	return graph.SVG(nodes)
 }
 
 // Up brings the environment up, or completes or updates one that is there, and
@@ -135,8 +180,10 @@ func (w *world) run(ctx context.Context, p *plan.Plan, tasks map[string]run.Task
 	recorder := &progress.Recorder{}
 	all := progress.All(recorder, progress.JSON(journal), sink)
 	running := w.running(ctx)
+	meter := w.measure(ctx)
 	runErr := run.Run(ctx, p, tasks, run.Options{Cores: w.options.slots(), Sink: all})
 	r := report.From(recorder.Events())
+	r.Environment, r.Usage, r.Images = w.options.Name, meter.stop(), w.times.sorted()
 	return r, errors.Join(runErr, w.keep(r), w.learn(r, running))
 }
 
@@ -150,16 +197,32 @@ func (w *world) running(ctx context.Context) bool {
 	return err == nil && status.State == cluster.Ready
 }
 
+// ReportPage is where the last report of that environment is kept as a page.
+func ReportPage(name string) (string, error) {
+	w, err := existing(Options{Name: name})
+	if err != nil {
+		return "", err
+	}
+	return w.dir("report.html"), nil
+}
+
+// keep writes the report, for people and for programs.
 func (w *world) keep(r report.Report) error {
 	raw, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}
-	aside := w.dir("report.json.new")
-	if err := os.WriteFile(aside, append(raw, '\n'), 0o644); err != nil {
-		return fmt.Errorf("keeping the report: %w", err)
+	var page bytes.Buffer
+	if err := r.HTML(&page); err != nil {
+		return err
 	}
-	return os.Rename(aside, w.dir("report.json"))
+	for name, content := range map[string][]byte{"report.json": append(raw, '\n'), "report.html": page.Bytes()} {
+		aside := w.dir(name + ".new")
+		if err := errors.Join(os.WriteFile(aside, content, 0o644), os.Rename(aside, w.dir(name))); err != nil {
+			return fmt.Errorf("keeping the report: %w", err)
+		}
+	}
+	return nil
 }
 
 // LastReport is the report of the last Up of that environment.
@@ -170,7 +233,7 @@ func LastReport(name string) (report.Report, error) {
 	}
 	raw, err := os.ReadFile(w.dir("report.json"))
 	if errors.Is(err, os.ErrNotExist) {
-		return report.Report{}, ErrNotRunning
+		return report.Report{}, fmt.Errorf("no `kubernaut env up` of environment %s has left a report: %w", w.options.Name, ErrNotRunning)
 	}
 	if err != nil {
 		return report.Report{}, err

@@ -57,23 +57,23 @@ func recipe(name string) (image.Recipe, error) {
 func (w *world) imageComponents() ([]component, error) {
 	var all []component
 	for _, g := range imageGroups() {
-		made := plan.Step{Name: "image-" + g.name, Weight: 1, Expected: time.Second}
-		loaded := plan.Step{Name: "load-" + g.name, Weight: 1, Expected: 2 * time.Second, Needs: needs(clusterObject)}
+		assembled := plan.Step{Name: "image-" + g.name, Weight: 1, Expected: time.Second}
+		given := plan.Step{Name: "load-" + g.name, Weight: 1, Expected: 2 * time.Second, Needs: needs(clusterObject)}
 		for _, name := range g.images {
 			r, err := recipe(name)
 			if err != nil {
 				return nil, err
 			}
 			for _, p := range r.Programs {
-				made.Needs = append(made.Needs, plan.Need{By: archive(name), Of: binary(p.Name)})
+				assembled.Needs = append(assembled.Needs, plan.Need{By: archive(name), Of: binary(p.Name)})
 			}
-			made.Provides = append(made.Provides, archive(name))
-			loaded.Needs = append(loaded.Needs, needs(archive(name))...)
-			loaded.Provides = append(loaded.Provides, derive.Image(derive.LocalHost+"/"+name))
+			assembled.Provides = append(assembled.Provides, archive(name))
+			given.Needs = append(given.Needs, needs(archive(name))...)
+			given.Provides = append(given.Provides, derive.Image(derive.LocalHost+"/"+name))
 		}
 		all = append(all,
-			component{made, func(ctx context.Context, say func(string)) error { return w.makeImages(ctx, g, say) }},
-			component{loaded, func(ctx context.Context, say func(string)) error { return w.loadImages(ctx, g, say) }},
+			component{assembled, func(ctx context.Context, say func(string)) error { return w.makeImages(ctx, g, say) }},
+			component{given, func(ctx context.Context, say func(string)) error { return w.loadImages(ctx, g, say) }},
 		)
 	}
 	tools, err := w.toolsComponents()
@@ -86,11 +86,14 @@ func (w *world) makeImages(ctx context.Context, g imageGroup, say func(string)) 
 		if err != nil {
 			return err
 		}
-		made, err := w.images.Archive(ctx, r, say)
+		err = w.times.note(name, made, func() error {
+			archive, err := w.images.Archive(ctx, r, say)
+			w.made.put(name, archive)
+			return err
+		})
 		if err != nil {
 			return err
 		}
-		w.made.put(name, made)
 	}
 	return nil
 }
@@ -106,19 +109,19 @@ func (w *world) loadImages(ctx context.Context, g imageGroup, say func(string)) 
 	if err != nil {
 		return err
 	}
-	loaded := 0
+	count := 0
 	for _, name := range g.images {
-		made := w.made.get(name)
-		if there[made.Reference] {
+		archive := w.made.get(name)
+		if there[archive.Reference] {
 			continue
 		}
-		say("loading " + made.Reference)
-		if err := c.LoadImage(ctx, made.Path); err != nil {
+		say("loading " + archive.Reference)
+		if err := w.times.note(name, loaded, func() error { return c.LoadImage(ctx, archive.Path) }); err != nil {
 			return err
 		}
-		loaded++
+		count++
 	}
-	say(fmt.Sprintf("%d of %d images loaded, the others were there", loaded, len(g.images)))
+	say(fmt.Sprintf("%d of %d images loaded, the others were there", count, len(g.images)))
 	return nil
 }
 
@@ -154,20 +157,20 @@ func (w *world) toolsComponents() ([]component, error) {
 	if err != nil {
 		return nil, err
 	}
-	made := plan.Step{Name: "image-" + image.Tools, Weight: 1, Expected: time.Second, Provides: []plan.Object{archive(image.Tools)}}
+	assembled := plan.Step{Name: "image-" + image.Tools, Weight: 1, Expected: time.Second, Provides: []plan.Object{archive(image.Tools)}}
 	for _, p := range r.Programs {
-		made.Needs = append(made.Needs, needs(binary(p.Name))...)
+		assembled.Needs = append(assembled.Needs, needs(binary(p.Name))...)
 	}
-	pushed := plan.Step{
+	sent := plan.Step{
 		Name: "push-" + image.Tools, Weight: 1, Expected: 2 * time.Second,
 		Provides: []plan.Object{derive.Image(toolsImage)},
 		Needs:    needs(archive(image.Tools), part(partRegistry), authority, systemObject("Secret", registryLogin)),
 	}
 	return []component{
-		{made, func(ctx context.Context, say func(string)) error {
+		{assembled, func(ctx context.Context, say func(string)) error {
 			return w.makeImages(ctx, imageGroup{image.Tools, []string{image.Tools}}, say)
 		}},
-		{pushed, patient(func(ctx context.Context, say func(string)) error { return w.pushTools(ctx, r, say) })},
+		{sent, func(ctx context.Context, say func(string)) error { return w.pushTools(ctx, r, say) }},
 	}, nil
 }
 
@@ -186,6 +189,8 @@ func (w *world) pushTools(ctx context.Context, r image.Recipe, say func(string))
 		return err
 	}
 	say("pushing " + toolsImage)
-	_, err = image.Push(ctx, toolsImage, img, options)
-	return err
+	return w.times.note(r.Name, pushed, func() error {
+		_, err := image.Push(ctx, toolsImage, img, options)
+		return err
+	})
 }

@@ -34,6 +34,7 @@ const (
 	partDataStorage = "datastorage"
 	partController  = "controller"
 	partPolicies    = "policies"
+	partWorkflows   = "workflows"
 )
 
 // PostgreSQL's database and roles.
@@ -82,7 +83,6 @@ var (
 	schema        = plan.Object{Kind: "Schema", Name: databaseName}
 	dns           = plan.Object{Kind: "DNS", Name: "cluster.local"}
 	admission     = plan.Object{Kind: "Admission", Name: "identity"}
-	webhook       = plan.Object{Kind: "Webhook", Name: "webhook.pipeline.tekton.dev"}
 )
 
 func binary(program string) plan.Object { return plan.Object{Kind: "Binary", Name: program} }

@@ -128,6 +128,49 @@ func TestAPartOfTheEnvironment(t *testing.T) {
 	}
 }
 
+func TestComponentsByName(t *testing.T) {
+	p, err := plan.Of(steps(t)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, last := range wholes {
+		part, err := p.Only(whole([]string{name})...)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		for _, step := range last {
+			if _, ok := part.Step(step); !ok {
+				t.Errorf("%s comes without %s", name, step)
+			}
+		}
+	}
+	part, err := p.Only(whole([]string{"datastorage"})...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"tekton", "controller", "registry", "build-tekton"} {
+		if _, ok := part.Step(name); ok {
+			t.Errorf("datastorage does not need %s", name)
+		}
+	}
+}
+
+// Tekton's settings are guarded by its own webhook, which fails closed: nothing
+// that it is asked about may be sent before it answers.
+func TestWhatAWebhookGuardsWaitsForIt(t *testing.T) {
+	p, err := plan.Of(steps(t)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(p.After("tekton-settings"), "tekton-webhook") {
+		t.Errorf("tekton-settings waits only for %v", p.After("tekton-settings"))
+	}
+	if by, ok := p.Provider(webhookCertificate.WithKey("ca-cert.pem")); !ok || by != "tekton-webhook" {
+		t.Errorf("the certificate that the webhook fills in at run time comes from %q", by)
+	}
+}
+
 func TestUnfilledWebhooks(t *testing.T) {
 	hook := func(ca string, rules ...any) map[string]any {
 		return map[string]any{"clientConfig": map[string]any{"caBundle": ca}, "rules": rules}

@@ -59,9 +59,17 @@ func (w *world) productComponents(ctx context.Context) ([]component, error) {
 	if err != nil {
 		return nil, err
 	}
+	upstreams, err := w.tekton(nil)
+	if err != nil {
+		return nil, err
+	}
+	guards, err := upstreams.guards()
+	if err != nil {
+		return nil, err
+	}
 	var all []component
 	for _, name := range slices.Sorted(maps.Keys(rendered)) {
-		step, err := stepOf(name, rendered[name])
+		step, err := stepOf(name, rendered[name], guards)
 		if err != nil {
 			return nil, err
 		}
@@ -69,19 +77,20 @@ func (w *world) productComponents(ctx context.Context) ([]component, error) {
 		step.Expected = extra.expected
 		step.Needs = append(step.Needs, needs(extra.needs...)...)
 		step.Provides = append(step.Provides, part(name))
-		all = append(all, component{step, patient(w.install(name))})
+		all = append(all, component{step, w.install(name)})
 	}
 	return append(all, w.accountsComponent(rendered[partNamespaces]), w.admissionComponent()), nil
 }
 
-// stepOf derives a step from manifests. What the cluster adds to namespaces is
-// left to a step of its own: most need only the namespace.
-func stepOf(name string, manifests objects) (plan.Step, error) {
+// stepOf derives a step from manifests and the webhooks that are asked about
+// them. What the cluster adds to namespaces is left to a step of its own: most
+// need only the namespace.
+func stepOf(name string, manifests objects, guards []derive.Guard) (plan.Step, error) {
 	derived, err := derive.Needs(manifests...)
 	if err != nil {
 		return plan.Step{}, fmt.Errorf("component %s: %w", name, err)
 	}
-	step := plan.Step{Name: name, Needs: append(needs(clusterObject), derived...)}
+	step := plan.Step{Name: name, Needs: slices.Concat(needs(clusterObject), derived, derive.Guarded(guards, manifests...))}
 	implied := map[plan.Object]bool{}
 	for _, u := range manifests {
 		if u.GetKind() == "Namespace" {
@@ -167,13 +176,13 @@ func (w *world) admissionComponent() component {
 		Name: "admission", Expected: time.Second, Provides: []plan.Object{admission},
 		Needs: needs(part(partPolicies), part(partDefinitions)),
 	}
-	return component{step, patient(func(ctx context.Context, say func(string)) error {
+	return component{step, func(ctx context.Context, say func(string)) error {
 		k, err := w.kube()
 		if err != nil {
 			return err
 		}
 		return try(ctx, say, k.askAdmission)
-	})}
+	}}
 }
 
 // askAdmission has the API server stamp an execution that is not kept.
@@ -220,13 +229,13 @@ func (w *world) accountsComponent(namespaces ...objects) component {
 			}
 		}
 	}
-	return component{step, patient(func(ctx context.Context, say func(string)) error {
+	return component{step, func(ctx context.Context, say func(string)) error {
 		k, err := w.kube()
 		if err != nil {
 			return err
 		}
 		return k.WaitToAppear(ctx, awaited, say)
-	})}
+	}}
 }
 
 // named is a core object of which only the name is known.

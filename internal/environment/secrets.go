@@ -76,7 +76,7 @@ func (w *world) secretsComponent() component {
 	provide(systemObject("ConfigMap", authorityConfigMap), authorityKey)
 	pull := plan.Object{Kind: "Secret", Namespace: v1alpha1.WorkflowNamespace, Name: v1alpha1.DefaultPullSecret}
 	provide(pull, corev1.DockerConfigJsonKey)
-	return component{step, patient(w.makeSecrets)}
+	return component{step, w.makeSecrets}
 }
 
 func (w *world) makeSecrets(ctx context.Context, say func(string)) error {

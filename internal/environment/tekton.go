@@ -14,48 +14,89 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"kubernaut.ai/kubernaut/internal/environment/derive"
 	"kubernaut.ai/kubernaut/internal/environment/manifest"
 	"kubernaut.ai/kubernaut/internal/environment/plan"
 	"kubernaut.ai/kubernaut/internal/environment/upstream"
 	"kubernaut.ai/kubernaut/internal/image"
 )
 
-// Tekton comes in three steps. Its settings are guarded by its own webhook,
-// which refuses everything while it does not answer: they are created before the
+// Tekton comes in four steps. Its settings are guarded by its own webhook, which
+// refuses everything while it does not answer: they are created before the
 // webhook exists, and changed only once it answers.
 func (w *world) tektonComponents() ([]component, error) {
 	rendered, err := w.tekton(nil)
 	if err != nil {
 		return nil, err
 	}
-	definitions, err := stepOf("tekton-definitions", rendered.definitions)
+	definitions, err := stepOf("tekton-definitions", rendered.definitions, nil)
 	if err != nil {
 		return nil, err
 	}
-	programs, err := stepOf("tekton", rendered.programs)
+	programs, err := stepOf("tekton", rendered.programs, nil)
+	if err != nil {
+		return nil, err
+	}
+	settings, err := rendered.settingsStep()
 	if err != nil {
 		return nil, err
 	}
 	definitions.Expected, programs.Expected = 3*time.Second, 12*time.Second
 	programs.Needs = append(programs.Needs, needs(dns)...)
 	programs.Provides = append(programs.Provides, part("tekton"))
-	settings := plan.Step{
-		Name: "tekton-webhook", Expected: 2 * time.Second,
-		Needs: needs(part("tekton")), Provides: []plan.Object{webhook},
-	}
-	for _, g := range imageGroups() { // of runs: the controller names them in no manifest
-		if g.name == "steps" {
-			for _, name := range g.images {
-				settings.Needs = append(settings.Needs, needs(imageObject(name))...)
-			}
-		}
-	}
 	return []component{
-		{definitions, patient(w.installDefinitions)},
-		{programs, patient(w.installTekton)},
-		{settings, patient(w.awaitWebhook)},
+		{definitions, w.installDefinitions},
+		{programs, w.installTekton},
+		{webhookStep(rendered.programs), w.awaitWebhook},
+		{settings, w.applySettings},
 		w.tektonAccounts(rendered.definitions),
 	}, nil
+}
+
+// filledByTekton are the rules that Tekton's webhooks give themselves at run time.
+var filledByTekton = map[string][]metav1.GroupKind{
+	"config.webhook.pipeline.tekton.dev":     {{Kind: "ConfigMap"}},
+	"webhook.pipeline.tekton.dev":            {{Group: "tekton.dev", Kind: "*"}, {Group: "resolution.tekton.dev", Kind: "*"}},
+	"validation.webhook.pipeline.tekton.dev": {{Group: "tekton.dev", Kind: "*"}, {Group: "resolution.tekton.dev", Kind: "*"}},
+}
+
+// webhookCertificate is the Secret that Tekton's webhook fills at run time.
+var webhookCertificate = plan.Object{Kind: "Secret", Namespace: upstream.TektonNamespace, Name: "webhook-certs"}
+
+// webhookStep waits for the webhooks, and for what they fill in by themselves.
+func webhookStep(programs objects) plan.Step {
+	step := plan.Step{Name: "tekton-webhook", Expected: time.Second, Needs: needs(part("tekton")), Provides: derive.Hooks(programs...)}
+	for _, key := range []string{"server-cert.pem", "server-key.pem", "ca-cert.pem"} {
+		step.Provides = append(step.Provides, webhookCertificate.WithKey(key))
+	}
+	return step
+}
+
+// guards are the webhooks of the plan that ask about what others apply.
+func (t tektonObjects) guards() ([]derive.Guard, error) {
+	return derive.Guards(t.programs, filledByTekton)
+}
+
+// settingsStep brings the settings up to date, of which each is guarded.
+func (t tektonObjects) settingsStep() (plan.Step, error) {
+	guards, err := t.guards()
+	if err != nil {
+		return plan.Step{}, err
+	}
+	step, err := stepOf("tekton-settings", t.settings(), guards)
+	if err != nil {
+		return plan.Step{}, err
+	}
+	step.Expected, step.Provides = 500*time.Millisecond, []plan.Object{part("tekton-settings")}
+	for _, g := range imageGroups() { // of runs: the controller names them in no manifest
+		if g.name != "steps" {
+			continue
+		}
+		for _, name := range g.images {
+			step.Needs = append(step.Needs, needs(imageObject(name))...)
+		}
+	}
+	return step, nil
 }
 
 // tektonAccounts waits for what the cluster adds to Tekton's namespaces.
@@ -170,8 +211,8 @@ func (w *world) installTekton(ctx context.Context, say func(string)) error {
 	return k.settle(ctx, t.programs, say)
 }
 
-// awaitWebhook waits until Tekton's webhooks have their rules and certificate
-// and answer, and then brings the settings up to date.
+// awaitWebhook waits until Tekton's webhooks have their rules and certificate,
+// and answer.
 func (w *world) awaitWebhook(ctx context.Context, say func(string)) error {
 	k, err := w.kube()
 	if err != nil {
@@ -191,6 +232,19 @@ func (w *world) awaitWebhook(ctx context.Context, say func(string)) error {
 	}
 	if err := try(ctx, say, k.askWebhook); err != nil {
 		return fmt.Errorf("Tekton's webhook does not answer: %w", err)
+	}
+	return nil
+}
+
+// applySettings brings Tekton's settings up to date.
+func (w *world) applySettings(ctx context.Context, _ func(string)) error {
+	k, err := w.kube()
+	if err != nil {
+		return err
+	}
+	t, err := w.tektonNow()
+	if err != nil {
+		return err
 	}
 	_, err = k.apply(ctx, t.settings())
 	return errors.Join(err, k.applied.keep())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,19 +14,22 @@ import (
 	"kubernaut.ai/kubernaut/internal/environment/report"
 )
 
-// timings is how many seconds each step took the last time it became ready, on
-// this machine: what the next run expects.
+// timings is how many seconds each step took the last times it became ready, on
+// this machine: what the next run expects, and after what it gives up.
 type timings struct {
-	Fresh map[string]float64 `json:"fresh"` // the cluster was started too
-	Again map[string]float64 `json:"again"` // it ran already
+	Fresh map[string][]float64 `json:"freshSeconds"` // the cluster was started too
+	Again map[string][]float64 `json:"againSeconds"` // it ran already
 }
+
+// remembered is how many times of a step are kept.
+const remembered = 9
 
 func (w *world) timingsFile() string { return filepath.Join(w.cache.Dir, "timings.json") }
 
 // readTimings returns what is known. Without it steps expect what their
 // components say.
 func (w *world) readTimings() timings {
-	known := timings{Fresh: map[string]float64{}, Again: map[string]float64{}}
+	known := timings{Fresh: map[string][]float64{}, Again: map[string][]float64{}}
 	raw, err := os.ReadFile(w.timingsFile())
 	if err != nil {
 		return known
@@ -37,32 +41,54 @@ func (w *world) readTimings() timings {
 	return read
 }
 
-func (t timings) of(running bool) map[string]float64 {
+func (t timings) of(running bool) map[string][]float64 {
 	if running {
 		return t.Again
 	}
 	return t.Fresh
 }
 
-// expect replaces what components expect by what was measured. Programs keep
-// their own figure: how long one was looked up says nothing about how long it is
-// compiled, nor the other way round.
+// A step counts as stuck when it takes several times as long as ever before,
+// and never before shortest. What was never measured gets unmeasured; what
+// compiles, compiling. All of it can be overridden.
+const (
+	shortest   = 3 * time.Minute
+	unmeasured = 5 * time.Minute
+	compiling  = 45 * time.Minute
+	times      = 5
+)
+
+// expect replaces what components expect by what was measured, and sets their
+// limits. Programs keep their own figure: how long one was looked up says
+// nothing about how long it is compiled, nor the other way round.
 func (t timings) expect(components []component, running bool) {
 	measured := t.of(running)
-	for i, c := range components {
-		if seconds, ok := measured[c.Name]; ok && !strings.HasPrefix(c.Name, buildPrefix) {
-			components[i].Expected = time.Duration(seconds * float64(time.Second))
+	for i := range components {
+		c := &components[i]
+		took := slices.Sorted(slices.Values(measured[c.Name]))
+		switch {
+		case strings.HasPrefix(c.Name, buildPrefix):
+			c.Limit = compiling
+		case len(took) == 0:
+			c.Limit = unmeasured
+		default:
+			c.Expected = seconds(took[len(took)/2])
+			c.Limit = max(shortest, times*seconds(took[len(took)-1]).Round(time.Second))
 		}
 	}
 }
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // learn keeps what a run measured.
 func (w *world) learn(r report.Report, running bool) error {
 	known := w.readTimings()
 	for _, s := range r.Steps {
-		if s.State == progress.Ready {
-			known.of(running)[s.Name] = s.Seconds
+		if s.State != progress.Ready {
+			continue
 		}
+		all := append(known.of(running)[s.Name], s.Seconds)
+		known.of(running)[s.Name] = all[max(0, len(all)-remembered):]
 	}
 	raw, err := json.MarshalIndent(known, "", "  ")
 	if err != nil {
@@ -74,3 +100,28 @@ func (w *world) learn(r report.Report, running bool) error {
 	}
 	return nil
 }
+
+// limit sets the limits that the caller names; "all" means every step.
+func limit(components []component, asked map[string]time.Duration) error {
+	var unknown []string
+	for name, d := range asked {
+		found := false
+		for i := range components {
+			_, named := asked[components[i].Name]
+			if components[i].Name == name || name == allSteps && !named {
+				components[i].Limit, found = d, true
+			}
+		}
+		if !found {
+			unknown = append(unknown, fmt.Sprintf("%q", name))
+		}
+	}
+	if len(unknown) > 0 {
+		slices.Sort(unknown)
+		return fmt.Errorf("--timeout names no step: %s; the steps are in `kubernaut env plan`", strings.Join(unknown, ", "))
+	}
+	return nil
+}
+
+// allSteps stands for every step that is not named itself.
+const allSteps = "all"

@@ -24,6 +24,7 @@ type world struct {
 	cache   build.Cache
 	images  image.Store
 	made    archives
+	times   imageTimes
 
 	cluster   func() (*local.Cluster, error)
 	authority func() (*pki.Authority, error)
@@ -86,7 +87,7 @@ func (w *world) newCluster() (*local.Cluster, error) {
 		return nil, err
 	}
 	return local.New(w.cache, local.Options{
-		Name: w.options.Name, Port: w.options.Port, Checked: true,
+		Name: w.options.Name, Port: w.options.Port, Checked: true, Keep: w.options.Keep,
 		Registry: &local.Registry{Host: registryService.address(), Address: registryAddress, CA: ca.Cert},
 	})
 }

@@ -3,8 +3,11 @@ package environment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -12,6 +15,7 @@ import (
 	"kubernaut.ai/kubernaut/internal/cli"
 	"kubernaut.ai/kubernaut/internal/environment"
 	"kubernaut.ai/kubernaut/internal/environment/progress"
+	"kubernaut.ai/kubernaut/internal/environment/run"
 	"kubernaut.ai/kubernaut/internal/terminal"
 )
 
@@ -29,7 +33,8 @@ func New(f *cli.Factory) *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	name := cmd.PersistentFlags().String("name", environment.DefaultName, "`name` of the environment; several can live side by side")
-	cmd.AddCommand(newUp(f, name), newDown(f, name), newStatus(f, name), newKubeconfig(f, name), newPlan(f, name), newCheck(f), newBuild(f, name))
+	cmd.AddCommand(newUp(f, name), newDown(f, name), newStatus(f, name), newKubeconfig(f, name), newPlan(f, name),
+		newReport(f, name), newCheck(f), newBuild(f, name))
 	return cmd
 }
 
@@ -37,21 +42,52 @@ func newUp(f *cli.Factory, name *string) *cobra.Command {
 	o := environment.Options{}
 	var show string
 	cmd := &cobra.Command{
-		Use:   "up",
+		Use:   "up [NAME...]",
 		Short: "Bring the environment up, or finish what is missing",
-		Long:  "Up builds what is not in the cache, starts everything in parallel, and ends when all of it is ready.\nIt may be interrupted and called again at any time: it goes on where it was.",
-		Args:  cli.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			o.Name = *name
+		Long: "Up builds what is not in the cache, starts everything in parallel, and ends when all of it is ready.\n" +
+			"With names of steps or components it brings up these and what they need, and nothing else.\n" +
+			"It may be interrupted and called again at any time: it goes on where it was.",
+		Example: "  kubernaut env up\n  kubernaut env up datastorage\n  kubernaut env up --timeout tekton=10m --timeout all=3m",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Name, o.Only = *name, append(o.Only, args...)
 			return up(cmd.Context(), f, o, show)
 		},
 	}
 	flags := cmd.Flags()
 	flags.IntVar(&o.Port, "port", 0, "loopback `port` of the API server (default: a free one)")
-	flags.StringSliceVar(&o.Only, "only", nil, "only these `steps` of the plan and what they need")
+	flags.StringSliceVar(&o.Only, "only", nil, "only these `names` and what they need; the same as arguments")
 	flags.IntVar(&o.Cores, "cores", 0, "how many steps that keep a core busy may run at once (default: all cores)")
+	flags.Var(&timeouts{&o.Timeouts}, "timeout", "`step=time` after which a step counts as stuck; all=time for every other step (default: five times its slowest so far, at least 3m)")
+	flags.BoolVar(&o.Keep, "keep", false, "keep a node that does not become ready, for a look at it")
 	progressFlag(cmd, &show)
 	return cmd
+}
+
+// timeouts are flags of the form step=time.
+type timeouts struct {
+	of *map[string]time.Duration
+}
+
+// String is the flag's default: none.
+func (t *timeouts) String() string { return "" }
+
+// Type is what the help calls its value.
+func (t *timeouts) Type() string { return "step=time" }
+
+// Set reads one, or several with commas between.
+func (t *timeouts) Set(text string) error {
+	for entry := range strings.SplitSeq(text, ",") {
+		step, after, _ := strings.Cut(entry, "=")
+		d, err := time.ParseDuration(after)
+		if err != nil || d <= 0 || step == "" {
+			return fmt.Errorf("%q: write step=time, for example tekton=5m or all=10m", entry)
+		}
+		if *t.of == nil {
+			*t.of = map[string]time.Duration{}
+		}
+		(*t.of)[step] = d
+	}
+	return nil
 }
 
 func progressFlag(cmd *cobra.Command, show *string) {
@@ -66,14 +102,38 @@ func up(ctx context.Context, f *cli.Factory, o environment.Options, show string)
 	display := begin()
 	told, err := environment.Up(ctx, o, display)
 	display.Close()
+	own := ownName(o.Name)
 	if err != nil {
-		return cli.WhenInterrupted(ctx, err, "What is built and started stays. Go on: kubernaut env up; remove it: kubernaut env down")
+		return cli.WhenInterrupted(ctx, goOn(err, own), "What is built and started stays. Go on: kubernaut env up"+own+"; remove it: kubernaut env down"+own)
 	}
 	if show != "json" {
 		f.IO.Say("\n%s", told.Text(Width()))
 	}
-	f.IO.Say("Environment %q is up. Look at it: kubernaut env status; use kubectl: kubernaut env kubeconfig > FILE", o.Name)
+	if page, err := environment.ReportPage(o.Name); err == nil {
+		f.IO.Say("The same as a page: %s", page)
+	}
+	f.IO.Say("Environment %q is up. Look at it: kubernaut env status%s; use kubectl: kubernaut env kubeconfig%s > FILE", o.Name, own, own)
 	return nil
+}
+
+// goOn adds to the failure of a run what to do next. A plan that was refused
+// has changed nothing.
+func goOn(err error, own string) error {
+	var failure *run.Failure
+	if !errors.As(err, &failure) || len(failure.Causes) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w\nWhat became ready stays. When the cause is mended, go on: kubernaut env up%s; remove it all: kubernaut env down%s; look at it: kubernaut env status%s, kubernaut env report%s",
+		err, own, own, own, own)
+}
+
+// ownName is what commands need to be told of an environment that is not the
+// default one.
+func ownName(name string) string {
+	if name == environment.DefaultName {
+		return ""
+	}
+	return " --name " + name
 }
 
 // Display chooses how progress is shown on the streams' talk, and returns what
@@ -145,40 +205,6 @@ func newKubeconfig(f *cli.Factory, name *string) *cobra.Command {
 			return err
 		},
 	}
-}
-
-func newPlan(f *cli.Factory, name *string) *cobra.Command {
-	var output string
-	var only []string
-	cmd := &cobra.Command{
-		Use:   "plan",
-		Short: "Print what up would do, and in what order",
-		Args:  cli.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return printPlan(cmd.Context(), f, environment.Options{Name: *name, Only: only}, output)
-		},
-	}
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "`format`: text, dot or json")
-	cmd.Flags().StringSliceVar(&only, "only", nil, "only these `steps` and what they need")
-	return cmd
-}
-
-func printPlan(ctx context.Context, f *cli.Factory, o environment.Options, output string) error {
-	p, err := environment.Plan(ctx, o)
-	if err != nil {
-		return err
-	}
-	switch output {
-	case "text":
-		_, err = fmt.Fprint(f.IO.Out, p.Text())
-	case "dot":
-		_, err = fmt.Fprint(f.IO.Out, p.DOT())
-	case "json":
-		err = cli.JSON.Encode(f.IO.Out, p)
-	default:
-		err = cli.Usagef("-o %s: it is one of text, dot, json", output)
-	}
-	return err
 }
 
 func newCheck(f *cli.Factory) *cobra.Command {

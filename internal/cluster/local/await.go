@@ -20,8 +20,11 @@ const (
 // await waits until the node is ready. When it cannot become ready the error
 // says which component is to blame and what it said last.
 func (c *Cluster) await(ctx context.Context, rec record, say func(string)) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not ready after %s", patience))
-	defer cancel()
+	if _, limited := ctx.Deadline(); !limited { // the caller knows better
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, patience, fmt.Errorf("not ready after %s", patience))
+		defer cancel()
+	}
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
 	loaded, narrator := false, narrator{say: say, began: time.Now()}

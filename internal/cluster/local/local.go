@@ -23,6 +23,7 @@ type Options struct {
 	Port     int    // loopback port of the API server; 0: the first free one from 16443
 	Registry *Registry
 	Checked  bool // the caller has done Check: Up does not repeat it
+	Keep     bool // a node that does not become ready stays for a look
 }
 
 // Cluster is one local cluster. It holds no state: everything is on disk, so
@@ -92,7 +93,7 @@ func (c *Cluster) up(ctx context.Context, say func(note string)) error {
 		}
 	}
 	err = c.await(ctx, rec, say)
-	if err == nil || ctx.Err() != nil { // who was interrupted goes on with the next Up, or ends it with Down
+	if err == nil || c.options.Keep || ctx.Err() != nil { // who was interrupted goes on with the next Up, or ends it with Down
 		return err
 	}
 	return errors.Join(err, c.sweep(context.WithoutCancel(ctx), rec))

@@ -58,13 +58,15 @@ type Need struct {
 }
 
 // Step is one unit of work. Weight is how many cores it keeps busy (0: it only
-// waits); Expected is how long it takes as far as is known, 0 when nothing is.
+// waits); Expected is how long it takes as far as is known, 0 when nothing is;
+// Limit is after how long it is not slow any more but stuck, 0 when never.
 type Step struct {
 	Name     string
 	Provides []Object
 	Needs    []Need
 	Weight   int
 	Expected time.Duration
+	Limit    time.Duration
 }
 
 // Plan is a checked set of steps. It is never changed after Of has made it.
@@ -164,8 +166,8 @@ func (b *builder) names() {
 		if seen[s.Name] {
 			b.problem("%s: two steps have this name", s.Name)
 		}
-		if s.Weight < 0 || s.Expected < 0 {
-			b.problem("%s: weight %d and expected %s must not be negative", s.Name, s.Weight, s.Expected)
+		if s.Weight < 0 || s.Expected < 0 || s.Limit < 0 {
+			b.problem("%s: weight %d, expected %s and limit %s must not be negative", s.Name, s.Weight, s.Expected, s.Limit)
 		}
 		seen[s.Name] = true
 	}

@@ -102,7 +102,7 @@ func TestRefused(t *testing.T) {
 		}, `steps wait for each other: x needs Secret "b" of y, y needs Secret "a" of x`},
 		{"two steps of one name", []Step{{Name: "x"}, {Name: "x"}}, "x: two steps have this name"},
 		{"no name", []Step{{Name: " "}}, "a step that provides [] has no name"},
-		{"less than no time", []Step{{Name: "x", Expected: -1}}, "x: weight 0 and expected -1ns must not be negative"},
+		{"less than no time", []Step{{Name: "x", Expected: -1}}, "x: weight 0, expected -1ns and limit 0s must not be negative"},
 	}
 	for _, c := range cases {
 		t.Run(c.why, func(t *testing.T) {

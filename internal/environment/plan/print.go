@@ -138,6 +138,7 @@ type stepJSON struct {
 	Needs           []Need   `json:"needs"`
 	Weight          int      `json:"weight"`
 	ExpectedSeconds float64  `json:"expectedSeconds"`
+	LimitSeconds    float64  `json:"limitSeconds,omitempty"`
 }
 
 // MarshalJSON writes {"steps": […], "critical": {…}}; durations are seconds.
@@ -146,7 +147,7 @@ func (p *Plan) MarshalJSON() ([]byte, error) {
 	for i, s := range p.steps {
 		steps[i] = stepJSON{
 			Name: s.Name, After: p.namesOf(p.after[i]), Weight: s.Weight, ExpectedSeconds: s.Expected.Seconds(),
-			Provides: append([]Object{}, s.Provides...), Needs: append([]Need{}, s.Needs...),
+			Provides: append([]Object{}, s.Provides...), Needs: append([]Need{}, s.Needs...), LimitSeconds: s.Limit.Seconds(),
 		}
 	}
 	path, total := p.Critical()

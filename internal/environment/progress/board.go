@@ -21,6 +21,7 @@ type Step struct {
 	After    []string
 	Weight   int
 	Expected time.Duration // 0 when unknown
+	Limit    time.Duration // after that it counts as stuck; 0: never
 	Queued   time.Time     // when all it needs was there
 	Started  time.Time
 	Ended    time.Time
@@ -52,6 +53,7 @@ func (b *Board) Apply(e Event) *Step {
 	if e.State == Planned {
 		s.After, s.Weight = e.After, e.Weight
 		s.Expected = time.Duration(e.ExpectedSeconds * float64(time.Second))
+		s.Limit = time.Duration(e.LimitSeconds * float64(time.Second))
 	}
 	b.times(s, e)
 	s.State = e.State
@@ -154,10 +156,19 @@ func Duration(d time.Duration) string {
 	return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
 }
 
+// Slow tells whether a step takes much longer than it usually does. It is not
+// stuck for that: until its limit it is waited for.
+func (s *Step) Slow(now time.Time) bool {
+	return s.Expected > 0 && s.Ended.IsZero() && s.Took(now) > 2*s.Expected+5*time.Second
+}
+
 // about is the part of a running step's line that tells how long it may take.
-func about(s *Step) string {
-	if s.Expected == 0 {
+func about(s *Step, now time.Time) string {
+	switch {
+	case s.Expected == 0:
 		return ""
+	case s.Slow(now) && s.Limit > 0:
+		return " of about " + Duration(s.Expected) + ", slow; stuck after " + Duration(s.Limit)
 	}
 	return " of about " + Duration(s.Expected)
 }

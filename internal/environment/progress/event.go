@@ -45,6 +45,7 @@ type Event struct {
 	After           []string  `json:"after,omitempty"` // planned: the steps it waits for
 	Weight          int       `json:"weight,omitempty"`
 	ExpectedSeconds float64   `json:"expectedSeconds,omitempty"` // planned: 0 when unknown
+	LimitSeconds    float64   `json:"limitSeconds,omitempty"`    // planned: after that it is stuck; 0: never
 }
 
 // Sink receives events, in order, from several goroutines.

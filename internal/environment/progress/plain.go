@@ -108,7 +108,7 @@ func heartbeat(b *Board, now time.Time) []string {
 	}
 	lines := make([]string, 0, len(running)+1)
 	for _, s := range running {
-		lines = append(lines, fmt.Sprintf("%s%-8s %s  since %s%s%s", at, "…", s.Name, Duration(s.Took(now)), about(s), colon(s.Note)))
+		lines = append(lines, fmt.Sprintf("%s%-8s %s  since %s%s%s", at, "…", s.Name, Duration(s.Took(now)), about(s, now), colon(s.Note)))
 	}
 	if waiting := b.In(Planned, Queued); len(waiting) > 0 {
 		lines = append(lines, fmt.Sprintf("%s%-8s %s", at, "waiting", waitingList(b, waiting)))

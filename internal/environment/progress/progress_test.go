@@ -215,3 +215,15 @@ func TestDuration(t *testing.T) {
 		}
 	}
 }
+
+func TestSlowIsToldApartFromUsual(t *testing.T) {
+	b := &Board{}
+	b.Apply(Event{At: at(0), Step: "tekton", State: Planned, ExpectedSeconds: 10, LimitSeconds: 120})
+	s := b.Apply(Event{At: at(0), Step: "tekton", State: Running})
+	if s.Slow(at(25)) || !s.Slow(at(26)) {
+		t.Errorf("slow after 25s: %v, after 26s: %v", s.Slow(at(25)), s.Slow(at(26)))
+	}
+	if got, want := about(s, at(26)), " of about 10.0s, slow; stuck after 2m00s"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -98,7 +98,7 @@ func (t *terminal) draw(stay []string, now time.Time) {
 func frame(b *Board, now time.Time, size Size) []string {
 	lines := []string{totals(b, now)}
 	for _, s := range b.In(Running) {
-		lines = append(lines, fmt.Sprintf("  ● %-24s %s%s%s", s.Name, Duration(s.Took(now)), about(s), gap(s.Note)))
+		lines = append(lines, fmt.Sprintf("  ● %-24s %s%s%s", s.Name, Duration(s.Took(now)), about(s, now), gap(s.Note)))
 	}
 	for _, s := range b.In(Queued, Planned) {
 		lines = append(lines, fmt.Sprintf("  ○ %-24s waits for %s", s.Name, b.WaitsFor(s)))

@@ -38,7 +38,10 @@ func TestFigures(t *testing.T) {
 	if diff := cmp.Diff([]string{"cluster", "tekton"}, r.Critical); diff != "" {
 		t.Error(diff)
 	}
-	want := Step{Name: "redis", State: progress.Ready, After: []string{"cluster"}, StartSeconds: 13, QueuedSeconds: 3, Seconds: 2}
+	want := Step{
+		Name: "redis", State: progress.Ready, After: []string{"cluster"}, StartSeconds: 13, QueuedSeconds: 3, Seconds: 2, Started: true,
+		HeldBy: "cluster", QueuedBehind: "free cores, busy with ",
+	}
 	if diff := cmp.Diff(want, r.Steps[2]); diff != "" {
 		t.Error(diff)
 	}

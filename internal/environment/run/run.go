@@ -160,7 +160,7 @@ func (r *runner) announce() {
 	for _, s := range r.plan.Steps() {
 		r.options.Sink.Show(progress.Event{
 			At: r.options.Now(), Step: s.Name, State: progress.Planned,
-			After: r.plan.After(s.Name), Weight: s.Weight, ExpectedSeconds: s.Expected.Seconds(),
+			After: r.plan.After(s.Name), Weight: s.Weight, ExpectedSeconds: s.Expected.Seconds(), LimitSeconds: s.Limit.Seconds(),
 		})
 	}
 }
@@ -201,7 +201,7 @@ func (r *runner) start(ctx context.Context, s plan.Step) {
 	r.show(s, progress.Running, nil)
 	say := &speaker{sink: r.options.Sink, now: r.options.Now, step: s.Name}
 	go func() {
-		err := r.tasks[s.Name](ctx, say.say)
+		err := limited(s, r.tasks[s.Name])(ctx, say.say)
 		say.close()
 		r.results <- outcome{s, err}
 	}()

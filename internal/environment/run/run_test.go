@@ -189,6 +189,40 @@ func TestAStepsOwnDeadlineIsARootCause(t *testing.T) {
 	})
 }
 
+func TestAStepIsStuckAtItsLimitAndSaysHowToWaitLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := step("a", 4, 0)
+		slow.Limit = 20 * time.Second
+		w := newWorld(t, 2, slow, step("b", 9, 0))
+		w.tasks["a"] = func(ctx context.Context, _ func(string)) error {
+			<-ctx.Done()
+			return fmt.Errorf("waiting for the node: %w", ctx.Err())
+		}
+		err := w.run(t.Context())
+		want := "a: waiting for the node: context deadline exceeded\n" +
+			"stuck: not done within 20.0s; it usually takes 4.0s; if this machine is only slow: --timeout a=40s"
+		if err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+		var stuck *Stuck
+		if !errors.As(err, &stuck) || stuck.Step != "a" {
+			t.Errorf("the failure does not say which step is stuck: %v", err)
+		}
+	})
+}
+
+func TestAStepThatFailsBeforeItsLimitIsNotStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		quick := step("a", 4, 0)
+		quick.Limit = 20 * time.Second
+		w := newWorld(t, 2, quick)
+		w.tasks["a"] = fails(time.Second, "the disk is full")
+		if err := w.run(t.Context()); err == nil || err.Error() != "a: the disk is full" {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
 func TestInterruptEndsWithOneClearMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

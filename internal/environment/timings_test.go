@@ -1,0 +1,43 @@
+package environment
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"kubernaut.ai/kubernaut/internal/environment/plan"
+)
+
+func limits(names ...string) []component {
+	all := make([]component, len(names))
+	for i, name := range names {
+		all[i] = component{Step: plan.Step{Name: name, Expected: time.Second}}
+	}
+	return all
+}
+
+func TestLimitsComeFromWhatWasMeasured(t *testing.T) {
+	known := timings{Fresh: map[string][]float64{"tekton": {12, 60, 14}, "dns": {2, 3, 4}, "build-tekton": {0.1}}}
+	all := limits("tekton", "dns", "new", "build-tekton")
+	known.expect(all, false)
+	for i, want := range []struct{ expected, limit time.Duration }{
+		{14 * time.Second, 5 * time.Minute}, {3 * time.Second, shortest}, {time.Second, unmeasured}, {time.Second, compiling},
+	} {
+		if all[i].Expected != want.expected || all[i].Limit != want.limit {
+			t.Errorf("%s: expected %s, limit %s; want %s, %s", all[i].Name, all[i].Expected, all[i].Limit, want.expected, want.limit)
+		}
+	}
+}
+
+func TestEveryLimitCanBeOverridden(t *testing.T) {
+	all := limits("tekton", "dns")
+	if err := limit(all, map[string]time.Duration{"tekton": time.Hour, "all": time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	if all[0].Limit != time.Hour || all[1].Limit != time.Minute {
+		t.Errorf("got %s and %s", all[0].Limit, all[1].Limit)
+	}
+	if err := limit(all, map[string]time.Duration{"nats": time.Minute}); err == nil || !strings.Contains(err.Error(), `"nats"`) {
+		t.Errorf("a step that does not exist: %v", err)
+	}
+}
