@@ -37,7 +37,7 @@ bench: build ## measures, each beside its limit
 
 verify: generate lint ## generated files up to date, formatting, lint, the import rule
 	@git diff --exit-code --stat -- . || { echo "verify: generated or formatted files differ from what is committed (see above): run 'make generate' and commit"; exit 1; }
-	go test -short -run Imports ./test/imports
+	go test -short -run Import ./test/imports
 
 lint: ## vet and golangci-lint
 	go vet ./...

@@ -27,6 +27,9 @@ const (
 	DataStorageURL = "https://datastorage." + SystemNamespace + ".svc:8443"
 	// RegistryHost is the private registry, as image references name it.
 	RegistryHost = "registry." + SystemNamespace + ".svc:5000"
+	// AnnotationRegistry, on DefaultPullSecret, names another registry that the
+	// installation uses: host, or host/path.
+	AnnotationRegistry = "kubernaut.ai/registry"
 	// DataStorageTLS and RegistryTLS are the Secrets with the certificates of both.
 	DataStorageTLS = "datastorage-tls"
 	RegistryTLS    = "registry-tls"

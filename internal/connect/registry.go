@@ -4,38 +4,53 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
+	"kubernaut.ai/kubernaut/internal/cluster/forward"
 	"kubernaut.ai/kubernaut/internal/image"
 )
 
-// Registry is the private registry of an installation, by its name in the cluster.
-const Registry = v1alpha1.RegistryHost
+// Registry is where an installation has its workflows and their images.
+type Registry struct {
+	image.Options
+	Prefix string // of every reference: host, or host/path
+}
 
-// Registry returns how the cluster's private registry is reached: through the
-// API server, with the pull secret of the runs and the registry's own CA.
-func (c *Cluster) Registry(ctx context.Context) (image.Options, error) {
+// Registry returns the registry of the cluster's installation and how it is
+// reached: with the pull secret of the runs, the registry's own CA, and, when it
+// is a Service in the cluster, through the API server.
+func (c *Cluster) Registry(ctx context.Context) (Registry, error) {
 	ca, err := c.authority(ctx, v1alpha1.RegistryTLS)
 	if err != nil {
-		return image.Options{}, err
+		return Registry{}, err
 	}
 	key := client.ObjectKey{Namespace: v1alpha1.WorkflowNamespace, Name: v1alpha1.DefaultPullSecret}
 	var secret corev1.Secret
 	if err := c.Client.Get(ctx, key, &secret); err != nil {
-		return image.Options{}, Explain(fmt.Errorf("reading the registry's password in Secret %s: %w", key, err))
+		return Registry{}, Explain(fmt.Errorf("reading the registry's password in Secret %s: %w", key, err))
+	}
+	r := Registry{Prefix: v1alpha1.RegistryHost, Options: image.Options{CA: ca}}
+	if other := secret.Annotations[v1alpha1.AnnotationRegistry]; other != "" {
+		r.Prefix = other
+	}
+	host, _, _ := strings.Cut(r.Prefix, "/")
+	if forward.Names(host) {
+		r.Dial = c.Dial
 	}
 	var docker struct {
 		Auths map[string]struct{ Username, Password string }
 	}
 	if err := json.Unmarshal(secret.Data[corev1.DockerConfigJsonKey], &docker); err != nil {
-		return image.Options{}, fmt.Errorf("the Secret %s holds no readable %s", key, corev1.DockerConfigJsonKey)
+		return Registry{}, fmt.Errorf("the Secret %s holds no readable %s", key, corev1.DockerConfigJsonKey)
 	}
-	login, ok := docker.Auths[Registry]
+	login, ok := docker.Auths[host]
 	if !ok {
-		return image.Options{}, fmt.Errorf("the Secret %s has no login for %s", key, Registry)
+		return Registry{}, fmt.Errorf("the Secret %s has no login for %s", key, host)
 	}
-	return image.Options{Dial: c.Dial, CA: ca, Username: login.Username, Password: login.Password}, nil
+	r.Username, r.Password = login.Username, login.Password
+	return r, nil
 }

@@ -38,9 +38,9 @@ func Publish(ctx context.Context, c *connect.Cluster, w *Workflow, say func(stri
 	if err != nil {
 		return Published{}, fmt.Errorf("bundling workflow %s: %w", w.Definition.Name, err)
 	}
-	repository := connect.Registry + "/workflows/" + w.Definition.Name
+	repository := registry.Prefix + "/workflows/" + w.Definition.Name
 	say("pushing " + repository + ":" + w.Definition.Version)
-	digest, err := image.Push(ctx, repository+":"+w.Definition.Version, bundle, registry)
+	digest, err := image.Push(ctx, repository+":"+w.Definition.Version, bundle, registry.Options)
 	if err != nil {
 		return Published{}, err
 	}
@@ -56,20 +56,27 @@ func Publish(ctx context.Context, c *connect.Cluster, w *Workflow, say func(stri
 	return Published{Workflow: entry, New: created}, nil
 }
 
-// pinned is the Pipeline as YAML, in which images of the cluster's registry are
-// named by their digests: the bundle means the same for ever.
-func (w *Workflow) pinned(ctx context.Context, registry image.Options) ([]byte, error) {
+// registryVariable stands in a Pipeline for the registry of the installation
+// that it is published in.
+const registryVariable = "${REGISTRY}/"
+
+// pinned is the Pipeline as YAML, in which images of the installation's registry
+// are named by their digests: the bundle means the same for ever.
+func (w *Workflow) pinned(ctx context.Context, registry connect.Registry) ([]byte, error) {
 	p := w.Pipeline.DeepCopy()
 	digests := map[string]string{}
 	for _, tasks := range [][]tekton.PipelineTask{p.Spec.Tasks, p.Spec.Finally} {
 		for _, task := range tasks {
 			for i := range task.TaskSpec.Steps {
 				ref := &task.TaskSpec.Steps[i].Image
-				if !strings.HasPrefix(*ref, connect.Registry+"/") || strings.Contains(*ref, "@") {
+				if rest, ok := strings.CutPrefix(*ref, registryVariable); ok {
+					*ref = registry.Prefix + "/" + rest
+				}
+				if !strings.HasPrefix(*ref, registry.Prefix+"/") || strings.Contains(*ref, "@") {
 					continue
 				}
 				if digests[*ref] == "" {
-					digest, err := image.Resolve(ctx, *ref, registry)
+					digest, err := image.Resolve(ctx, *ref, registry.Options)
 					if err != nil {
 						return nil, fmt.Errorf("task %s, step %s: %w", task.Name, task.TaskSpec.Steps[i].Name, err)
 					}

@@ -12,7 +12,7 @@ kubernaut-system
 
 {{/*
 The name of a Service as pods of every namespace reach it.
-(list . "postgresql") gives postgresql.kubernaut-system.svc
+(list . "postgresql")
 */}}
 {{- define "kubernaut.host" -}}
 {{ index . 1 }}.{{ include "kubernaut.system" (index . 0) }}.svc

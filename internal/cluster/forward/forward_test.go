@@ -263,3 +263,14 @@ func TestDialingEndsWithItsContext(t *testing.T) {
 		t.Errorf("dialing a server that says nothing gave %v, want the context's end", err)
 	}
 }
+
+func TestNames(t *testing.T) {
+	for host, want := range map[string]bool{
+		"registry.kubernaut-system.svc:5000": true, "registry.kubernaut-system.svc": true, "registry.a.svc.cluster.local:5000": true,
+		"registry.example.com": false, "registry.example.com:5000": false, "localhost:5000": false, "": false,
+	} {
+		if got := Names(host); got != want {
+			t.Errorf("%q names a Service: %v, want %v", host, got, want)
+		}
+	}
+}

@@ -50,6 +50,16 @@ func parseAddress(network, address string) (servicePort, error) {
 	return servicePort{namespace: labels[1], name: labels[0], port: int32(port)}, nil
 }
 
+// Names tells whether host, or host:port, names a Service: then it is reached
+// through the API server.
+func Names(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	_, err := parseAddress("tcp", net.JoinHostPort(host, "1"))
+	return err == nil
+}
+
 // readyPod asks the cluster for a pod that serves svc now.
 func readyPod(ctx context.Context, client kubernetes.Interface, svc servicePort) (endpoint, error) {
 	service, err := client.CoreV1().Services(svc.namespace).Get(ctx, svc.name, metav1.GetOptions{})
