@@ -98,7 +98,7 @@ func serveWith(ctx context.Context, config Config, p parts) error {
 	metrics := datastorage.NewMetrics()
 	watch := newWatch(p, metrics)
 	handler := datastorage.New(datastorage.Options{
-		Trail: p.store, Overflow: overflowOf(p), Catalog: p.store, Gate: p.gate, Log: p.log, Metrics: metrics, Health: watch,
+		Trail: p.store, Reader: p.store, Overflow: overflowOf(p), Catalog: p.store, Gate: p.gate, Log: p.log, Metrics: metrics, Health: watch, Ending: watch.ended,
 		Limits: datastorage.Limits{
 			BatchEvents: config.Limits.BatchEvents, BodyBytes: config.Limits.BodyBytes,
 			RequestsPerSecond: config.Limits.RequestsPerSecond, Burst: config.Limits.Burst,

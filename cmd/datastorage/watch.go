@@ -24,6 +24,7 @@ type watch struct {
 	parts   parts
 	metrics *datastorage.Metrics
 	log     *slog.Logger
+	ended   chan struct{} // closed by end
 
 	mu     sync.Mutex
 	checks map[string]string // what each dependency said; "ok" or why not
@@ -32,7 +33,7 @@ type watch struct {
 }
 
 func newWatch(p parts, m *datastorage.Metrics) *watch {
-	return &watch{parts: p, metrics: m, log: p.log, checks: map[string]string{watchPG: "not asked yet"}}
+	return &watch{parts: p, metrics: m, log: p.log, ended: make(chan struct{}), checks: map[string]string{watchPG: "not asked yet"}}
 }
 
 // run asks until ctx ends.
@@ -94,9 +95,10 @@ func (w *watch) Ready() (bool, map[string]string) {
 	return w.seen && usable && !w.ending, checks
 }
 
-// end turns readiness off for good.
+// end turns readiness off for good, and ends what would go on for ever. It is called once.
 func (w *watch) end() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.ending = true
+	close(w.ended)
 }

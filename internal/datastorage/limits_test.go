@@ -49,6 +49,12 @@ func TestLimitsAreThoseOfTheContract(t *testing.T) {
 		}
 		compare(schema, name, f.Max, f.Required, f.Pattern)
 	}
+	for _, f := range notificationFields {
+		compare("Notification", f.name, f.max, f.required, nil)
+	}
+	if got := int(*schemas["Notification"].Value.Properties["escalation_level"].Value.Max); got != maxEscalation {
+		t.Errorf("escalation_level is at most %d in the contract, %d in the program", got, maxEscalation)
+	}
 	batch := doc.Paths.Find("/api/v1/audit/events/batch").Post.RequestBody.Value.Content["application/json"].Schema.Value
 	if got := int(*batch.MaxItems); got != api.MaxBatchEvents {
 		t.Errorf("a batch has at most %d events in the contract, %d in the program", got, api.MaxBatchEvents)
@@ -75,6 +81,11 @@ func TestFiltersAreThoseOfTheContract(t *testing.T) {
 	}
 	compared := 0
 	for _, p := range doc.Paths.Find("/api/v1/audit/events").Get.Parameters {
+		if p.Value.Name == "event_data" {
+			if s := p.Value.Schema.Value; int(*s.MaxItems) != maxDataTerms || int(*s.Items.Value.MaxLength) != maxDataTerm {
+				t.Errorf("event_data: %d of %d characters in the contract", *s.MaxItems, *s.Items.Value.MaxLength)
+			}
+		}
 		if want, ok := limits[p.Value.Name]; ok {
 			compared++
 			if got := int(*p.Value.Schema.Value.MaxLength); got != want {
@@ -82,8 +93,16 @@ func TestFiltersAreThoseOfTheContract(t *testing.T) {
 			}
 		}
 	}
-	if compared < 13 {
-		t.Errorf("only %d filters were compared", compared)
+	if compared != len(audit.Fields) {
+		t.Errorf("%d members are filters, want all %d", compared, len(audit.Fields))
+	}
+	keys := doc.Paths.Find("/api/v1/audit/summary").Get.Parameters.GetByInAndName("query", "group_by").Schema.Value
+	if int(*keys.MaxItems) != maxSummaryKeys {
+		t.Errorf("a summary has up to %d keys in the contract, %d in the program", *keys.MaxItems, maxSummaryKeys)
+	}
+	id := doc.Paths.Find("/api/v1/audit/executions/{execution_id}/completeness").Parameters[0].Value.Schema.Value
+	if int(*id.MaxLength) != limits["resource_id"] || maxExecutionID != limits["resource_id"] {
+		t.Errorf("an execution_id is not as long as a resource_id")
 	}
 }
 

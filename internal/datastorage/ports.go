@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -25,8 +24,6 @@ type Trail interface {
 	Append(ctx context.Context, events []audit.Sealed) (fresh []bool, err error)
 	// Missing returns those of the ids that name no event.
 	Missing(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error)
-	// Query returns one page of events.
-	Query(ctx context.Context, q Query) (Page, error)
 }
 
 // Overflow keeps events while the Trail is away, and moves them there later.
@@ -76,42 +73,6 @@ func (e *ConflictError) Error() string {
 	}
 	return fmt.Sprintf("already the id of another event: %s", strings.Join(ids, ", "))
 }
-
-// Query asks for events. All that is set must hold.
-type Query struct {
-	Equals    []Equal
-	Since     time.Time // zero: from the beginning
-	Until     time.Time // before this; zero: to the end
-	Ascending bool      // by event_timestamp, then event_id; else the other way round
-	Limit     int
-	Offset    int
-	After     *Place // where the page before ended; then Offset is 0
-}
-
-// Equal asks for one value of one column.
-type Equal struct {
-	Column string // the name of a member of an event, also its column
-	Value  any    // string or uuid.UUID
-}
-
-// Place is where a page ended, and what could be seen when the first was read.
-type Place struct {
-	Snapshot  string // PostgreSQL's text form of a snapshot
-	Epoch     int16
-	Timestamp time.Time
-	EventID   uuid.UUID
-}
-
-// Page is an answer to a Query.
-type Page struct {
-	Events         []api.StoredEvent
-	Total          int    // counted up to MaxTotal
-	TotalIsMinimum bool   // there are more
-	Next           *Place // nil: this is the last page
-}
-
-// MaxTotal is how far the events of a query are counted.
-const MaxTotal = 10_000
 
 // WorkflowQuery asks for workflows. All that is set must hold.
 type WorkflowQuery struct {

@@ -5,16 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/url"
-	"reflect"
 	"regexp"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -33,11 +27,11 @@ func (s *Server) QueryAuditEvents(w http.ResponseWriter, r *http.Request, p api.
 		if err := checkQuery(r.URL.Query(), p); err != nil {
 			return answer{}, err
 		}
-		q, err := s.eventQuery(r.URL.Query(), p)
+		q, now, err := s.eventQuery(r.URL.Query(), p)
 		if err != nil {
 			return answer{}, err
 		}
-		page, err := s.trail.Query(ctx, q)
+		page, err := s.reader.Query(ctx, q)
 		if err != nil {
 			return answer{}, err
 		}
@@ -45,39 +39,24 @@ func (s *Server) QueryAuditEvents(w http.ResponseWriter, r *http.Request, p api.
 			Data: list(page.Events),
 			Pagination: api.Pagination{
 				Limit: q.Limit, Offset: q.Offset, Total: page.Total, TotalIsMinimum: page.TotalIsMinimum,
-				HasMore: page.Next != nil, NextCursor: nextCursor(page.Next, q, r.URL.Query()),
+				HasMore: page.Next != nil, NextCursor: nextCursor(page.Next, now, r.URL.Query()),
 			},
 		}}, nil
 	})
 }
 
-// eventQuery turns the parameters into a Query.
-func (s *Server) eventQuery(raw url.Values, p api.QueryAuditEventsParams) (Query, error) {
-	q := Query{Limit: or(p.Limit, defaultLimit), Offset: p.Offset, Ascending: p.Order == api.QueryAuditEventsParamsOrderAsc}
-	now := s.now()
-	for _, t := range []struct {
-		field, text string
-		into        *time.Time
-	}{{"since", p.Since, &q.Since}, {"until", p.Until, &q.Until}} {
-		at, ok := parseTime(t.text, now)
-		if !ok {
-			return q, invalid("write it as 2026-01-31T10:00:00Z, 2026-01-31, 24h or 7d", api.FieldProblem{Field: t.field, Message: "is not a time"})
-		}
-		*t.into = at
-	}
-	for _, e := range []Equal{
-		{"event_id", p.EventID}, {"parent_event_id", p.ParentEventID},
-		{"correlation_id", p.CorrelationID}, {"event_type", p.EventType}, {"event_category", p.EventCategory},
-		{"event_action", p.EventAction}, {"event_outcome", string(p.EventOutcome)}, {"actor_type", p.ActorType},
-		{"actor_id", p.ActorID}, {"resource_type", p.ResourceType}, {"resource_id", p.ResourceID},
-		{"resource_name", p.ResourceName}, {"namespace", p.Namespace}, {"cluster_name", p.ClusterName},
-		{"severity", p.Severity}, {"trace_id", p.TraceID}, {"error_code", p.ErrorCode},
-	} {
-		if e.Value != "" && e.Value != uuid.Nil {
-			q.Equals = append(q.Equals, e)
+// eventQuery turns the parameters into a Query, and says what "now" is in it: the
+// time of the first page.
+func (s *Server) eventQuery(raw url.Values, p api.QueryAuditEventsParams) (q Query, now time.Time, err error) {
+	q = Query{Limit: or(p.Limit, defaultLimit), Offset: p.Offset, Ascending: p.Order == api.QueryAuditEventsParamsOrderAsc}
+	now = s.now().UTC()
+	if p.Cursor != "" {
+		if q.After, now, err = readCursor(p.Cursor, raw); err != nil || q.Offset != 0 {
+			return q, now, ErrCursor
 		}
 	}
-	return q, q.continueAt(p.Cursor, raw)
+	q.Filter, err = filterOf(raw, now)
+	return q, now, err
 }
 
 // list is a slice that is written as [] and never as null.
@@ -95,50 +74,26 @@ func or(n, otherwise int) int {
 	return n
 }
 
-// ago matches how long ago something was, such as 24h or 7d.
-var ago = regexp.MustCompile(`^([0-9]{1,6})([smhdw])$`)
-
-var units = map[string]time.Duration{
-	"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour, "w": 7 * 24 * time.Hour,
-}
-
-// parseTime reads a time in one of the forms of the contract; an empty text is the
-// zero time.
-func parseTime(text string, now time.Time) (time.Time, bool) {
-	if text == "" {
-		return time.Time{}, true
-	}
-	if m := ago.FindStringSubmatch(text); m != nil {
-		n, err := strconv.Atoi(m[1])
-		return now.Add(-time.Duration(n) * units[m[2]]), err == nil
-	}
-	for _, layout := range []string{time.RFC3339Nano, time.DateOnly} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return t, true
-		}
-	}
-	return time.Time{}, false
-}
-
 // cursor is a Place as clients carry it, with what the pages before it meant.
 type cursor struct {
 	Snapshot  string    `json:"s"`
 	Epoch     int16     `json:"e"`
 	Timestamp time.Time `json:"t"`
 	EventID   uuid.UUID `json:"i"`
-	Since     time.Time `json:"f,omitzero"` // "24h" means the same on every page
-	Until     time.Time `json:"u,omitzero"`
-	Filters   string    `json:"q"` // digest of the filters and the order
+	Total     int       `json:"n"`
+	Minimum   bool      `json:"m,omitzero"` // there are more than Total
+	Now       time.Time `json:"w"`          // "24h" means the same on every page
+	Filters   string    `json:"q"`          // digest of the filters and the order
 }
 
 // nextCursor writes where the next page begins, or "" after the last.
-func nextCursor(next *Place, q Query, raw url.Values) string {
+func nextCursor(next *Place, now time.Time, raw url.Values) string {
 	if next == nil {
 		return ""
 	}
 	text, err := json.Marshal(cursor{
 		Snapshot: next.Snapshot, Epoch: next.Epoch, Timestamp: next.Timestamp, EventID: next.EventID,
-		Since: q.Since, Until: q.Until, Filters: filters(raw),
+		Total: next.Total, Minimum: next.TotalIsMinimum, Now: now, Filters: filters(raw),
 	})
 	if err != nil {
 		panic(err) // times of the years 2000 to 9999
@@ -149,22 +104,18 @@ func nextCursor(next *Place, q Query, raw url.Values) string {
 // snapshotText is what PostgreSQL writes a snapshot as.
 var snapshotText = regexp.MustCompile(`^[0-9]{1,20}:[0-9]{1,20}:([0-9]{1,20}(,[0-9]{1,20})*)?$`)
 
-// continueAt makes a query go on where a cursor says.
-func (q *Query) continueAt(text string, raw url.Values) error {
-	if text == "" {
-		return nil
-	}
+// readCursor returns where a cursor says that the next page begins, and the time
+// of the first.
+func readCursor(text string, raw url.Values) (*Place, time.Time, error) {
 	var c cursor
 	decoded, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil || json.Unmarshal(decoded, &c) != nil || !snapshotText.MatchString(c.Snapshot) {
-		return ErrCursor
+	if err != nil || json.Unmarshal(decoded, &c) != nil || !snapshotText.MatchString(c.Snapshot) || c.Filters != filters(raw) {
+		return nil, time.Time{}, ErrCursor
 	}
-	if c.Filters != filters(raw) || q.Offset != 0 {
-		return ErrCursor
-	}
-	q.Since, q.Until = c.Since, c.Until
-	q.After = &Place{Snapshot: c.Snapshot, Epoch: c.Epoch, Timestamp: c.Timestamp, EventID: c.EventID}
-	return nil
+	return &Place{
+		Snapshot: c.Snapshot, Epoch: c.Epoch, Timestamp: c.Timestamp, EventID: c.EventID,
+		Total: min(max(c.Total, 0), MaxTotal), TotalIsMinimum: c.Minimum,
+	}, c.Now, nil
 }
 
 // filters is a digest of all parameters but those that only choose the page.
@@ -177,54 +128,4 @@ func filters(raw url.Values) string {
 	}
 	sum := sha256.Sum256([]byte(chosen.Encode()))
 	return base64.RawURLEncoding.EncodeToString(sum[:9])
-}
-
-// checkQuery refuses what the generated code lets pass: parameters that the
-// operation does not know, or that are given twice or empty, and values out of
-// their range. A filter that were ignored would answer with more than was asked for.
-func checkQuery(raw url.Values, params any) error {
-	known := map[string]reflect.Value{}
-	v := reflect.ValueOf(params)
-	for i := range v.NumField() {
-		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("form"), ",")
-		known[name] = v.Field(i)
-	}
-	var found []api.FieldProblem
-	for name, values := range raw {
-		if message := objectionTo(known, name, values); message != "" {
-			found = append(found, api.FieldProblem{Field: name, Message: message})
-		}
-	}
-	if len(found) == 0 {
-		return nil
-	}
-	slices.SortFunc(found, func(a, b api.FieldProblem) int { return strings.Compare(a.Field, b.Field) })
-	return invalid("correct the parameters named; /openapi.yaml has them all", found...)
-}
-
-// parameterRanges are the bounds of parameters that are numbers.
-var parameterRanges = map[string][2]int64{"limit": {1, maxLimit}, "offset": {0, maxOffset}}
-
-func objectionTo(known map[string]reflect.Value, name string, values []string) string {
-	value, ok := known[name]
-	switch {
-	case !ok:
-		return "is not a parameter of this operation"
-	case len(values) > 1:
-		return "is given more than once"
-	case values[0] == "":
-		return "is empty"
-	case strings.ContainsRune(values[0], 0) || !utf8.ValidString(values[0]):
-		return "is not valid text"
-	}
-	if enum, ok := value.Interface().(interface{ Valid() bool }); ok && !enum.Valid() {
-		return "is not one of the values that the contract names"
-	}
-	if id, ok := value.Interface().(uuid.UUID); ok && id == uuid.Nil {
-		return "names nothing"
-	}
-	if bounds, ok := parameterRanges[name]; ok && (value.Int() < bounds[0] || value.Int() > bounds[1]) {
-		return fmt.Sprintf("must be between %d and %d", bounds[0], bounds[1])
-	}
-	return ""
 }

@@ -47,6 +47,7 @@ func queryFilters(t *testing.T, w *world) {
 		e.ResourceType, e.ResourceID, e.ResourceName = "Deployment", "payment/deployment.apps/payment-api", "payment-api"
 		e.ParentEventID, e.Namespace, e.ClusterName, e.Severity = parent.EventID, "payment", "local", "critical"
 		e.TraceID, e.ErrorCode, e.DurationMS = "4bf92f3577b34da6a3ce929d0e0e4736", "OOMKilled", &zero
+		e.SpanID, e.ErrorMessage, e.Version = "00f067aa0ba902b7", "exit code 137", "2"
 		e.EventType, e.EventCategory, e.EventAction, e.CorrelationID = "run.failed", "run", "failed", "case-2"
 		e.EventOutcome = api.EventOutcomeFailure
 	})
@@ -57,6 +58,7 @@ func queryFilters(t *testing.T, w *world) {
 		"actor_type": "user", "actor_id": "alice & bob", "resource_type": "Deployment",
 		"resource_id": wanted.ResourceID, "resource_name": "payment-api", "namespace": "payment", "cluster_name": "local",
 		"severity": "critical", "trace_id": wanted.TraceID, "error_code": "OOMKilled",
+		"span_id": wanted.SpanID, "error_message": "exit code 137", "version": "2",
 	} {
 		page := w.query(t, url.Values{name: {value}}.Encode())
 		if diff := cmp.Diff([]uuid.UUID{wanted.EventID}, idsOf(page)); diff != "" {
@@ -145,6 +147,18 @@ func queryProblems(t *testing.T, w *world) {
 		"limit=1&offset=1&cursor=" + cursor:   {"cursor"},
 		"limit=1&severity=a&cursor=" + cursor: {"cursor"},
 		"correlation_id=a%00":                 {"correlation_id"},
+		"version=" + strings.Repeat("x", 21):  {"version"},
+		"received_since=soon":                 {"received_since"},
+		"min_duration_ms=-1":                  {"min_duration_ms"},
+		"max_duration_ms=1h":                  {"max_duration_ms"},
+		"event_data=":                         {"event_data"},
+		"event_data=a&event_data=%00":         {"event_data"},
+		"event_data=.a":                       {"event_data"},
+		"event_data=a..b%3D1":                 {"event_data"},
+		"event_data=a%3E%3Dmany":              {"event_data"},
+		"event_data=a!1":                      {"event_data"},
+		"event_data=" + strings.Repeat("a.", 33) + "a": {"event_data"},
+		strings.Repeat("event_data=a&", 9) + "limit=1": {"event_data"},
 	} {
 		t.Run(query, func(t *testing.T) {
 			res := w.send(t, w.handler, request{method: "GET", path: eventsPath + "?" + query, wrong: true})

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,6 +23,7 @@ import (
 // Options are what a Server is made of.
 type Options struct {
 	Trail    Trail
+	Reader   Reader
 	Overflow Overflow
 	Catalog  Catalog
 	Gate     Gate
@@ -30,6 +32,7 @@ type Options struct {
 	Log      *slog.Logger
 	Metrics  *Metrics
 	Health   Health
+	Ending   <-chan struct{} // closed when streams are to end; nil: never
 }
 
 // Health says how the parts of the service are.
@@ -41,7 +44,7 @@ type Health interface {
 // Server answers the operations of the contract.
 type Server struct {
 	recorder recorder
-	trail    Trail
+	reader   Reader
 	catalog  Catalog
 	gate     Gate
 	limits   Limits
@@ -50,6 +53,8 @@ type Server struct {
 	log      *slog.Logger
 	metrics  *Metrics
 	health   Health
+	ending   <-chan struct{}
+	feeds    atomic.Int64 // clients who follow the trail
 }
 
 var _ api.ServerInterface = (*Server)(nil)
@@ -66,7 +71,7 @@ func New(o Options) *Server {
 			trail:    &grouped{Trail: &guarded{Trail: o.Trail, overflow: o.Overflow}},
 			overflow: o.Overflow,
 		},
-		trail: o.Trail, catalog: o.Catalog, gate: o.Gate, limits: limits, pacer: newPacer(limits),
+		reader: o.Reader, ending: o.Ending, catalog: o.Catalog, gate: o.Gate, limits: limits, pacer: newPacer(limits),
 		now: now, log: o.Log, metrics: o.Metrics, health: o.Health,
 	}
 }
@@ -211,7 +216,11 @@ func (s *Server) unrouted(mux *http.ServeMux) http.Handler {
 func (s *Server) survive(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
-			if v := recover(); v != nil {
+			v := recover()
+			if v == http.ErrAbortHandler { //nolint:errorlint // it is this very value, see http.ErrAbortHandler
+				panic(v)
+			}
+			if v != nil {
 				s.refuse(w, r, fmt.Errorf("panic: %v\n%s", v, debug.Stack()))
 			}
 		}()

@@ -52,6 +52,14 @@ func TestContract(t *testing.T) {
 		"query: pages":                                  queryPages,
 		"query: answers are compressed":                 answersAreZipped,
 		"query: what is wrong is named":                 queryProblems,
+		"query: ranges and paths of event_data":         queryRanges,
+		"export: every event as a line, or a row":       export,
+		"export: a break is told from the end":          exportBreaks,
+		"feed: what is new, each once, by cursor":       feed,
+		"feed: it waits, and ends with the service":     feedWaits,
+		"summary: counts and durations":                 summary,
+		"completeness: gaps are named":                  completenessOfExecutions,
+		"notification: recorded once":                   notification,
 		"catalog: registered once, read again":          catalogOnce,
 		"catalog: the status changes, nothing else":     catalogStatus,
 		"catalog: searched by labels":                   catalogSearch,
@@ -84,7 +92,7 @@ func (w *world) open(t *testing.T, url string) {
 // serve makes a handler with other settings on the same servers.
 func (w *world) serve(settings ...setting) http.Handler {
 	o := datastorage.Options{
-		Trail: w.store, Overflow: w.overflow, Catalog: w.store, Gate: datastorage.OpenGate{},
+		Trail: w.store, Reader: w.store, Overflow: w.overflow, Catalog: w.store, Gate: datastorage.OpenGate{},
 		Now: func() time.Time { return noon }, Log: quietly, Metrics: datastorage.NewMetrics(), Health: healthy(true),
 	}
 	for _, s := range settings {

@@ -173,6 +173,7 @@ func (t *trail) end() {
 	if c := st.Cancel; c != nil { // that of the spec may be made or changed after the end
 		data["cancel"] = map[string]any{"mode": c.Mode, "reason": c.Reason, "requested_by": c.RequestedBy}
 	}
+	data["preceded_by"] = t.actions() // so that the loss of one of them shows
 	e := t.add(action, st.CompletionTime.Time, data)
 	e.EventOutcome = datastorage.EventOutcomeFailure
 	if st.Phase == v1alpha1.PhaseCompleted {
@@ -185,6 +186,15 @@ func (t *trail) end() {
 	if f := st.FailureDetails; f != nil {
 		e.ErrorCode, e.ErrorMessage = string(f.Reason), f.NaturalLanguageSummary
 	}
+}
+
+// actions are those of the events so far.
+func (t *trail) actions() []string {
+	var all []string
+	for i := range t.events {
+		all = append(all, t.events[i].EventAction)
+	}
+	return all
 }
 
 func failureData(f *v1alpha1.FailureDetails) map[string]any {

@@ -21,6 +21,7 @@ const module = "kubernaut.ai/kubernaut/"
 var pure = map[string][]string{
 	"internal/execution":          {"api/", "internal/audit"},
 	"internal/audit":              {"api/"},
+	"internal/completeness":       {"api/"},
 	"internal/environment/derive": {"internal/environment/plan"},
 	"internal/environment/plan":   nil,
 }
@@ -32,22 +33,23 @@ var leaves = []string{"internal/lockfile", "internal/pki", "internal/service", "
 
 // pillars meet only through ports: what one may import of another is named here.
 var pillars = map[string][]string{
-	"internal/audit":       nil,
-	"internal/build":       nil,
-	"internal/cli":         {"internal/connect"},
-	"internal/cluster":     {"internal/build", "internal/image"},
-	"internal/connect":     {"internal/cluster/forward", "internal/image"},
-	"internal/controller":  {"internal/audit", "internal/engine", "internal/execution", "internal/target"},
-	"internal/datastorage": {"internal/audit"},
-	"internal/demo":        {"internal/build", "internal/cluster", "internal/connect", "internal/environment", "internal/follow", "internal/image", "internal/trail", "internal/workflow"},
-	"internal/engine":      {"internal/execution"},
-	"internal/environment": {"internal/build", "internal/cluster", "internal/datastorage/postgres", "internal/image"},
-	"internal/execution":   {"internal/audit"},
-	"internal/follow":      {"internal/connect", "internal/execution"},
-	"internal/image":       {"internal/build"},
-	"internal/target":      {"internal/execution"},
-	"internal/trail":       {"internal/connect"},
-	"internal/workflow":    {"internal/connect", "internal/image"},
+	"internal/audit":        nil,
+	"internal/build":        nil,
+	"internal/cli":          {"internal/connect"},
+	"internal/cluster":      {"internal/build", "internal/image"},
+	"internal/completeness": nil,
+	"internal/connect":      {"internal/cluster/forward", "internal/image"},
+	"internal/controller":   {"internal/audit", "internal/engine", "internal/execution", "internal/target"},
+	"internal/datastorage":  {"internal/audit", "internal/completeness"},
+	"internal/demo":         {"internal/build", "internal/cluster", "internal/connect", "internal/environment", "internal/follow", "internal/image", "internal/trail", "internal/workflow"},
+	"internal/engine":       {"internal/execution"},
+	"internal/environment":  {"internal/build", "internal/cluster", "internal/datastorage/postgres", "internal/image"},
+	"internal/execution":    {"internal/audit"},
+	"internal/follow":       {"internal/connect", "internal/execution"},
+	"internal/image":        {"internal/build"},
+	"internal/target":       {"internal/execution"},
+	"internal/trail":        {"internal/completeness", "internal/connect"},
+	"internal/workflow":     {"internal/connect", "internal/image"},
 }
 
 type listed struct {

@@ -178,7 +178,13 @@ func values(params any) (url.Values, error) {
 	}
 	query := url.Values{}
 	for name, v := range members {
-		query.Set(name, fmt.Sprint(v))
+		many, ok := v.([]any)
+		if !ok {
+			many = []any{v}
+		}
+		for _, one := range many {
+			query.Add(name, fmt.Sprint(one))
+		}
 	}
 	return query, nil
 }

@@ -17,6 +17,27 @@ import (
 	openapi_types "github.com/oapi-codegen/runtime/types"
 )
 
+// Defines values for CompletenessState.
+const (
+	CompletenessStateBroken   CompletenessState = "broken"
+	CompletenessStateComplete CompletenessState = "complete"
+	CompletenessStateOpen     CompletenessState = "open"
+)
+
+// Valid indicates whether the value is a known member of the CompletenessState enum.
+func (e CompletenessState) Valid() bool {
+	switch e {
+	case CompletenessStateBroken:
+		return true
+	case CompletenessStateComplete:
+		return true
+	case CompletenessStateOpen:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for EventOutcome.
 const (
 	EventOutcomeFailure EventOutcome = "failure"
@@ -50,6 +71,78 @@ func (e HealthStatus) Valid() bool {
 	case HealthStatusOk:
 		return true
 	case HealthStatusUnavailable:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NotificationStatus.
+const (
+	NotificationStatusAcknowledged NotificationStatus = "acknowledged"
+	NotificationStatusEscalated    NotificationStatus = "escalated"
+	NotificationStatusFailed       NotificationStatus = "failed"
+	NotificationStatusSent         NotificationStatus = "sent"
+)
+
+// Valid indicates whether the value is a known member of the NotificationStatus enum.
+func (e NotificationStatus) Valid() bool {
+	switch e {
+	case NotificationStatusAcknowledged:
+		return true
+	case NotificationStatusEscalated:
+		return true
+	case NotificationStatusFailed:
+		return true
+	case NotificationStatusSent:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SummaryKey.
+const (
+	SummaryKeyActorID       SummaryKey = "actor_id"
+	SummaryKeyClusterName   SummaryKey = "cluster_name"
+	SummaryKeyErrorCode     SummaryKey = "error_code"
+	SummaryKeyEventAction   SummaryKey = "event_action"
+	SummaryKeyEventCategory SummaryKey = "event_category"
+	SummaryKeyEventOutcome  SummaryKey = "event_outcome"
+	SummaryKeyEventType     SummaryKey = "event_type"
+	SummaryKeyNamespace     SummaryKey = "namespace"
+	SummaryKeyResourceType  SummaryKey = "resource_type"
+	SummaryKeySeverity      SummaryKey = "severity"
+	SummaryKeyTarget        SummaryKey = "target"
+	SummaryKeyWorkflow      SummaryKey = "workflow"
+)
+
+// Valid indicates whether the value is a known member of the SummaryKey enum.
+func (e SummaryKey) Valid() bool {
+	switch e {
+	case SummaryKeyActorID:
+		return true
+	case SummaryKeyClusterName:
+		return true
+	case SummaryKeyErrorCode:
+		return true
+	case SummaryKeyEventAction:
+		return true
+	case SummaryKeyEventCategory:
+		return true
+	case SummaryKeyEventOutcome:
+		return true
+	case SummaryKeyEventType:
+		return true
+	case SummaryKeyNamespace:
+		return true
+	case SummaryKeyResourceType:
+		return true
+	case SummaryKeySeverity:
+		return true
+	case SummaryKeyTarget:
+		return true
+	case SummaryKeyWorkflow:
 		return true
 	default:
 		return false
@@ -158,6 +251,105 @@ func (e QueryAuditEventsParamsOrder) Valid() bool {
 	}
 }
 
+// Defines values for ExportAuditEventsParamsOrder.
+const (
+	ExportAuditEventsParamsOrderAsc  ExportAuditEventsParamsOrder = "asc"
+	ExportAuditEventsParamsOrderDesc ExportAuditEventsParamsOrder = "desc"
+)
+
+// Valid indicates whether the value is a known member of the ExportAuditEventsParamsOrder enum.
+func (e ExportAuditEventsParamsOrder) Valid() bool {
+	switch e {
+	case ExportAuditEventsParamsOrderAsc:
+		return true
+	case ExportAuditEventsParamsOrderDesc:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ExportAuditEventsParamsFormat.
+const (
+	ExportAuditEventsParamsFormatCsv    ExportAuditEventsParamsFormat = "csv"
+	ExportAuditEventsParamsFormatNdjson ExportAuditEventsParamsFormat = "ndjson"
+)
+
+// Valid indicates whether the value is a known member of the ExportAuditEventsParamsFormat enum.
+func (e ExportAuditEventsParamsFormat) Valid() bool {
+	switch e {
+	case ExportAuditEventsParamsFormatCsv:
+		return true
+	case ExportAuditEventsParamsFormatNdjson:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for FollowAuditEventsParamsFrom.
+const (
+	FollowAuditEventsParamsFromBeginning FollowAuditEventsParamsFrom = "beginning"
+	FollowAuditEventsParamsFromNow       FollowAuditEventsParamsFrom = "now"
+)
+
+// Valid indicates whether the value is a known member of the FollowAuditEventsParamsFrom enum.
+func (e FollowAuditEventsParamsFrom) Valid() bool {
+	switch e {
+	case FollowAuditEventsParamsFromBeginning:
+		return true
+	case FollowAuditEventsParamsFromNow:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for FollowAuditEventsParamsWait.
+const (
+	FollowAuditEventsParamsWaitForever FollowAuditEventsParamsWait = "forever"
+	FollowAuditEventsParamsWaitNever   FollowAuditEventsParamsWait = "never"
+)
+
+// Valid indicates whether the value is a known member of the FollowAuditEventsParamsWait enum.
+func (e FollowAuditEventsParamsWait) Valid() bool {
+	switch e {
+	case FollowAuditEventsParamsWaitForever:
+		return true
+	case FollowAuditEventsParamsWaitNever:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SummarizeAuditEventsParamsBucket.
+const (
+	SummarizeAuditEventsParamsBucketDay    SummarizeAuditEventsParamsBucket = "day"
+	SummarizeAuditEventsParamsBucketHour   SummarizeAuditEventsParamsBucket = "hour"
+	SummarizeAuditEventsParamsBucketMinute SummarizeAuditEventsParamsBucket = "minute"
+	SummarizeAuditEventsParamsBucketMonth  SummarizeAuditEventsParamsBucket = "month"
+	SummarizeAuditEventsParamsBucketWeek   SummarizeAuditEventsParamsBucket = "week"
+)
+
+// Valid indicates whether the value is a known member of the SummarizeAuditEventsParamsBucket enum.
+func (e SummarizeAuditEventsParamsBucket) Valid() bool {
+	switch e {
+	case SummarizeAuditEventsParamsBucketDay:
+		return true
+	case SummarizeAuditEventsParamsBucketHour:
+		return true
+	case SummarizeAuditEventsParamsBucketMinute:
+		return true
+	case SummarizeAuditEventsParamsBucketMonth:
+		return true
+	case SummarizeAuditEventsParamsBucketWeek:
+		return true
+	default:
+		return false
+	}
+}
+
 // AuditEvent One thing that happened. An optional member that is empty counts as absent. The content of an event is every
 // member of this object but `actor_type` and `actor_id`; an `event_id` names one content for ever.
 type AuditEvent struct {
@@ -215,8 +407,41 @@ type BatchAcknowledgement struct {
 	Message  string      `json:"message"`
 }
 
+// Completeness Whether the trail of one execution is whole
+type Completeness struct {
+	CorrelationID string       `json:"correlation_id,omitempty,omitzero"`
+	ExecutionID   string       `json:"execution_id"`
+	Expected      []Transition `json:"expected"`
+
+	// Gaps What is expected and not there
+	Gaps      []Transition        `json:"gaps"`
+	Name      string              `json:"name,omitempty,omitzero"`
+	Namespace string              `json:"namespace,omitempty,omitzero"`
+	Present   []PresentTransition `json:"present"`
+
+	// Problems What contradicts itself, or differs from what was recorded
+	Problems []string `json:"problems"`
+
+	// State `complete`: it has ended and nothing is missing; `open`: nothing is missing yet; `broken`: see gaps and problems
+	State CompletenessState `json:"state"`
+}
+
+// CompletenessState `complete`: it has ended and nothing is missing; `open`: nothing is missing yet; `broken`: see gaps and problems
+type CompletenessState string
+
 // CustomLabels defines model for CustomLabels.
 type CustomLabels map[string][]string
+
+// Durations The `duration_ms` of those events that have one
+type Durations struct {
+	AvgMS float64 `json:"avg_ms"`
+	Count int64   `json:"count"`
+	MaxMS int64   `json:"max_ms"`
+	MinMS int64   `json:"min_ms"`
+	P50MS int64   `json:"p50_ms"`
+	P95MS int64   `json:"p95_ms"`
+	SumMS float64 `json:"sum_ms"`
+}
 
 // EventAcknowledgement defines model for EventAcknowledgement.
 type EventAcknowledgement struct {
@@ -251,6 +476,39 @@ type Health struct {
 // HealthStatus defines model for Health.Status.
 type HealthStatus string
 
+// Notification defines model for Notification.
+type Notification struct {
+	// Channel Such as `slack`, `email` or `pagerduty`
+	Channel string `json:"channel"`
+
+	// ErrorMessage Why it failed
+	ErrorMessage    string `json:"error_message,omitempty,omitzero"`
+	EscalationLevel int    `json:"escalation_level,omitempty,omitzero"`
+	MessageSummary  string `json:"message_summary"`
+
+	// NotificationID Names the notification for ever
+	NotificationID string `json:"notification_id"`
+	Recipient      string `json:"recipient"`
+
+	// RemediationID The correlation_id of the case
+	RemediationID string `json:"remediation_id"`
+
+	// SentAt Within the same bounds as an event_timestamp
+	SentAt time.Time          `json:"sent_at"`
+	Status NotificationStatus `json:"status"`
+}
+
+// NotificationStatus defines model for Notification.Status.
+type NotificationStatus string
+
+// NotificationAcknowledgement defines model for NotificationAcknowledgement.
+type NotificationAcknowledgement struct {
+	EventID        uuid.UUID `json:"event_id"`
+	EventTimestamp time.Time `json:"event_timestamp"`
+	Message        string    `json:"message"`
+	NotificationID string    `json:"notification_id"`
+}
+
 // Pagination defines model for Pagination.
 type Pagination struct {
 	HasMore bool `json:"has_more"`
@@ -260,11 +518,19 @@ type Pagination struct {
 	NextCursor string `json:"next_cursor,omitempty,omitzero"`
 	Offset     int    `json:"offset"`
 
-	// Total How many there are, counted up to 10,000 together with this page
+	// Total How many there are, counted up to 10,000 together with the first page
 	Total int `json:"total"`
 
 	// TotalIsMinimum There are more than total says
 	TotalIsMinimum bool `json:"total_is_minimum,omitempty,omitzero"`
+}
+
+// PresentTransition defines model for PresentTransition.
+type PresentTransition struct {
+	Action         string    `json:"action"`
+	Digest         string    `json:"digest"`
+	EventID        uuid.UUID `json:"event_id"`
+	EventTimestamp time.Time `json:"event_timestamp"`
 }
 
 // Problem RFC 9457
@@ -296,7 +562,7 @@ type StoredEvent struct {
 	ClusterName   string `json:"cluster_name,omitempty,omitzero"`
 	CorrelationID string `json:"correlation_id"`
 
-	// Digest Of the event's canonical bytes
+	// Digest SHA-256 of the event's canonical bytes, as it was recorded with the event
 	Digest         string          `json:"digest"`
 	DurationMS     *int64          `json:"duration_ms,omitempty,omitzero"`
 	ErrorCode      string          `json:"error_code,omitempty,omitzero"`
@@ -320,6 +586,43 @@ type StoredEvent struct {
 	SpanID       string    `json:"span_id,omitempty,omitzero"`
 	TraceID      string    `json:"trace_id,omitempty,omitzero"`
 	Version      string    `json:"version"`
+}
+
+// Summary defines model for Summary.
+type Summary struct {
+	Data []SummaryGroup `json:"data"`
+
+	// HasMore There are more groups than `limit`
+	HasMore bool `json:"has_more"`
+
+	// Since The earliest event_timestamp that was counted, 7 days ago unless the request says another
+	Since time.Time `json:"since"`
+
+	// Until Where counting stopped, when the request says so
+	Until time.Time `json:"until,omitempty,omitzero"`
+}
+
+// SummaryGroup defines model for SummaryGroup.
+type SummaryGroup struct {
+	// Bucket When the bucket begins
+	Bucket time.Time `json:"bucket,omitempty,omitzero"`
+	Count  int64     `json:"count"`
+
+	// Durations The `duration_ms` of those events that have one
+	Durations *Durations `json:"durations,omitempty,omitzero"`
+
+	// Group The value of each key; an event that has none counts under an absent key
+	Group map[string]string `json:"group"`
+}
+
+// SummaryKey defines model for SummaryKey.
+type SummaryKey string
+
+// Transition One step of an execution, and why it must be in the trail
+type Transition struct {
+	// Action The event_action
+	Action  string `json:"action"`
+	Because string `json:"because"`
 }
 
 // Workflow One version of a workflow, as it is kept
@@ -502,40 +805,146 @@ type WorkflowVersions struct {
 	WorkflowName string     `json:"workflow_name"`
 }
 
+// ByActorID defines model for ByActorID.
+type ByActorID = string
+
+// ByActorType defines model for ByActorType.
+type ByActorType = string
+
+// ByClusterName defines model for ByClusterName.
+type ByClusterName = string
+
+// ByCorrelationID defines model for ByCorrelationID.
+type ByCorrelationID = string
+
+// ByErrorCode defines model for ByErrorCode.
+type ByErrorCode = string
+
+// ByErrorMessage defines model for ByErrorMessage.
+type ByErrorMessage = string
+
+// ByEventAction defines model for ByEventAction.
+type ByEventAction = string
+
+// ByEventCategory defines model for ByEventCategory.
+type ByEventCategory = string
+
+// ByEventData defines model for ByEventData.
+type ByEventData = []string
+
+// ByEventID defines model for ByEventID.
+type ByEventID = openapi_types.UUID
+
+// ByEventOutcome defines model for ByEventOutcome.
+type ByEventOutcome = EventOutcome
+
+// ByEventType defines model for ByEventType.
+type ByEventType = string
+
+// ByNamespace defines model for ByNamespace.
+type ByNamespace = string
+
+// ByParentEventID defines model for ByParentEventID.
+type ByParentEventID = openapi_types.UUID
+
+// ByResourceID defines model for ByResourceID.
+type ByResourceID = string
+
+// ByResourceName defines model for ByResourceName.
+type ByResourceName = string
+
+// ByResourceType defines model for ByResourceType.
+type ByResourceType = string
+
+// BySeverity defines model for BySeverity.
+type BySeverity = string
+
+// BySpanID defines model for BySpanID.
+type BySpanID = string
+
+// ByTraceID defines model for ByTraceID.
+type ByTraceID = string
+
+// ByVersion defines model for ByVersion.
+type ByVersion = string
+
+// MaxDurationMS defines model for MaxDuration.
+type MaxDurationMS = int64
+
+// MinDurationMS defines model for MinDuration.
+type MinDurationMS = int64
+
+// ReceivedSince defines model for ReceivedSince.
+type ReceivedSince = string
+
+// ReceivedUntil defines model for ReceivedUntil.
+type ReceivedUntil = string
+
+// Since defines model for Since.
+type Since = string
+
+// Until defines model for Until.
+type Until = string
+
 // BatchAcknowledged defines model for BatchAcknowledged.
 type BatchAcknowledged = BatchAcknowledgement
 
 // EventAcknowledged defines model for EventAcknowledged.
 type EventAcknowledged = EventAcknowledgement
 
+// NotificationAcknowledged defines model for NotificationAcknowledged.
+type NotificationAcknowledged = NotificationAcknowledgement
+
 // QueryAuditEventsParams defines parameters for QueryAuditEvents.
 type QueryAuditEventsParams struct {
-	CorrelationID string             `form:"correlation_id,omitempty" json:"correlation_id,omitempty,omitzero"`
-	EventID       openapi_types.UUID `form:"event_id,omitempty" json:"event_id,omitempty,omitzero"`
-	EventType     string             `form:"event_type,omitempty" json:"event_type,omitempty,omitzero"`
-	EventCategory string             `form:"event_category,omitempty" json:"event_category,omitempty,omitzero"`
-	EventAction   string             `form:"event_action,omitempty" json:"event_action,omitempty,omitzero"`
-	EventOutcome  EventOutcome       `form:"event_outcome,omitempty" json:"event_outcome,omitempty,omitzero"`
-	ActorType     string             `form:"actor_type,omitempty" json:"actor_type,omitempty,omitzero"`
-	ActorID       string             `form:"actor_id,omitempty" json:"actor_id,omitempty,omitzero"`
-	ResourceType  string             `form:"resource_type,omitempty" json:"resource_type,omitempty,omitzero"`
-	ResourceID    string             `form:"resource_id,omitempty" json:"resource_id,omitempty,omitzero"`
-	ResourceName  string             `form:"resource_name,omitempty" json:"resource_name,omitempty,omitzero"`
-	ParentEventID openapi_types.UUID `form:"parent_event_id,omitempty" json:"parent_event_id,omitempty,omitzero"`
-	Namespace     string             `form:"namespace,omitempty" json:"namespace,omitempty,omitzero"`
-	ClusterName   string             `form:"cluster_name,omitempty" json:"cluster_name,omitempty,omitzero"`
-	Severity      string             `form:"severity,omitempty" json:"severity,omitempty,omitzero"`
-	TraceID       string             `form:"trace_id,omitempty" json:"trace_id,omitempty,omitzero"`
-	ErrorCode     string             `form:"error_code,omitempty" json:"error_code,omitempty,omitzero"`
+	EventID       ByEventID       `form:"event_id,omitempty" json:"event_id,omitempty,omitzero"`
+	Version       ByVersion       `form:"version,omitempty" json:"version,omitempty,omitzero"`
+	EventType     ByEventType     `form:"event_type,omitempty" json:"event_type,omitempty,omitzero"`
+	EventCategory ByEventCategory `form:"event_category,omitempty" json:"event_category,omitempty,omitzero"`
+	EventAction   ByEventAction   `form:"event_action,omitempty" json:"event_action,omitempty,omitzero"`
+	EventOutcome  ByEventOutcome  `form:"event_outcome,omitempty" json:"event_outcome,omitempty,omitzero"`
+	CorrelationID ByCorrelationID `form:"correlation_id,omitempty" json:"correlation_id,omitempty,omitzero"`
+	ActorType     ByActorType     `form:"actor_type,omitempty" json:"actor_type,omitempty,omitzero"`
+	ActorID       ByActorID       `form:"actor_id,omitempty" json:"actor_id,omitempty,omitzero"`
+	ResourceType  ByResourceType  `form:"resource_type,omitempty" json:"resource_type,omitempty,omitzero"`
+	ResourceID    ByResourceID    `form:"resource_id,omitempty" json:"resource_id,omitempty,omitzero"`
+	ResourceName  ByResourceName  `form:"resource_name,omitempty" json:"resource_name,omitempty,omitzero"`
+	ParentEventID ByParentEventID `form:"parent_event_id,omitempty" json:"parent_event_id,omitempty,omitzero"`
+	Namespace     ByNamespace     `form:"namespace,omitempty" json:"namespace,omitempty,omitzero"`
+	ClusterName   ByClusterName   `form:"cluster_name,omitempty" json:"cluster_name,omitempty,omitzero"`
+	Severity      BySeverity      `form:"severity,omitempty" json:"severity,omitempty,omitzero"`
+	TraceID       ByTraceID       `form:"trace_id,omitempty" json:"trace_id,omitempty,omitzero"`
+	SpanID        BySpanID        `form:"span_id,omitempty" json:"span_id,omitempty,omitzero"`
+	ErrorCode     ByErrorCode     `form:"error_code,omitempty" json:"error_code,omitempty,omitzero"`
+	ErrorMessage  ByErrorMessage  `form:"error_message,omitempty" json:"error_message,omitempty,omitzero"`
+
+	// MinDurationMS Events whose `duration_ms` is at least this
+	MinDurationMS MinDurationMS `form:"min_duration_ms,omitempty" json:"min_duration_ms,omitempty,omitzero"`
+
+	// MaxDurationMS Events whose `duration_ms` is at most this
+	MaxDurationMS MaxDurationMS `form:"max_duration_ms,omitempty" json:"max_duration_ms,omitempty,omitzero"`
+
+	// EventData What must be in event_data; given several times, all must hold. `PATH` asks that there is something at the path,
+	// `PATH=VALUE` that it is written so, and `PATH>=N`, `PATH<=N`, `PATH>N`, `PATH<N` compare numbers. A path is names
+	// (or indices of arrays, from 0) with dots between them, as in `workflow.workflow_id=increase-memory`; a name that has
+	// other characters than letters, digits, `_` and `-` is written as a JSON string, as in `labels."app.kubernetes.io/name"=web`.
+	// These are looked for by reading: give a time or another filter as well.
+	EventData ByEventData `form:"event_data,omitempty" json:"event_data,omitempty,omitzero"`
 
 	// Since The earliest event_timestamp: RFC 3339, a date (`2026-01-31`), or how long ago (`24h`, `7d`)
-	Since string `form:"since,omitempty" json:"since,omitempty,omitzero"`
+	Since Since `form:"since,omitempty" json:"since,omitempty,omitzero"`
 
 	// Until The event_timestamp to stop before, written like `since`
-	Until  string                      `form:"until,omitempty" json:"until,omitempty,omitzero"`
-	Order  QueryAuditEventsParamsOrder `form:"order,omitempty" json:"order,omitempty,omitzero"`
-	Limit  int                         `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
-	Offset int                         `form:"offset,omitempty" json:"offset,omitempty,omitzero"`
+	Until Until `form:"until,omitempty" json:"until,omitempty,omitzero"`
+
+	// ReceivedSince The earliest received_at, written like `since`
+	ReceivedSince ReceivedSince `form:"received_since,omitempty" json:"received_since,omitempty,omitzero"`
+
+	// ReceivedUntil The received_at to stop before, written like `since`
+	ReceivedUntil ReceivedUntil               `form:"received_until,omitempty" json:"received_until,omitempty,omitzero"`
+	Order         QueryAuditEventsParamsOrder `form:"order,omitempty" json:"order,omitempty,omitzero"`
+	Limit         int                         `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+	Offset        int                         `form:"offset,omitempty" json:"offset,omitempty,omitzero"`
 
 	// Cursor `pagination.next_cursor` of the page before, with the same filters and order
 	Cursor string `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
@@ -546,6 +955,177 @@ type QueryAuditEventsParamsOrder string
 
 // CreateAuditEventsJSONBody defines parameters for CreateAuditEvents.
 type CreateAuditEventsJSONBody = []AuditEvent
+
+// ExportAuditEventsParams defines parameters for ExportAuditEvents.
+type ExportAuditEventsParams struct {
+	EventID       ByEventID       `form:"event_id,omitempty" json:"event_id,omitempty,omitzero"`
+	Version       ByVersion       `form:"version,omitempty" json:"version,omitempty,omitzero"`
+	EventType     ByEventType     `form:"event_type,omitempty" json:"event_type,omitempty,omitzero"`
+	EventCategory ByEventCategory `form:"event_category,omitempty" json:"event_category,omitempty,omitzero"`
+	EventAction   ByEventAction   `form:"event_action,omitempty" json:"event_action,omitempty,omitzero"`
+	EventOutcome  ByEventOutcome  `form:"event_outcome,omitempty" json:"event_outcome,omitempty,omitzero"`
+	CorrelationID ByCorrelationID `form:"correlation_id,omitempty" json:"correlation_id,omitempty,omitzero"`
+	ActorType     ByActorType     `form:"actor_type,omitempty" json:"actor_type,omitempty,omitzero"`
+	ActorID       ByActorID       `form:"actor_id,omitempty" json:"actor_id,omitempty,omitzero"`
+	ResourceType  ByResourceType  `form:"resource_type,omitempty" json:"resource_type,omitempty,omitzero"`
+	ResourceID    ByResourceID    `form:"resource_id,omitempty" json:"resource_id,omitempty,omitzero"`
+	ResourceName  ByResourceName  `form:"resource_name,omitempty" json:"resource_name,omitempty,omitzero"`
+	ParentEventID ByParentEventID `form:"parent_event_id,omitempty" json:"parent_event_id,omitempty,omitzero"`
+	Namespace     ByNamespace     `form:"namespace,omitempty" json:"namespace,omitempty,omitzero"`
+	ClusterName   ByClusterName   `form:"cluster_name,omitempty" json:"cluster_name,omitempty,omitzero"`
+	Severity      BySeverity      `form:"severity,omitempty" json:"severity,omitempty,omitzero"`
+	TraceID       ByTraceID       `form:"trace_id,omitempty" json:"trace_id,omitempty,omitzero"`
+	SpanID        BySpanID        `form:"span_id,omitempty" json:"span_id,omitempty,omitzero"`
+	ErrorCode     ByErrorCode     `form:"error_code,omitempty" json:"error_code,omitempty,omitzero"`
+	ErrorMessage  ByErrorMessage  `form:"error_message,omitempty" json:"error_message,omitempty,omitzero"`
+
+	// MinDurationMS Events whose `duration_ms` is at least this
+	MinDurationMS MinDurationMS `form:"min_duration_ms,omitempty" json:"min_duration_ms,omitempty,omitzero"`
+
+	// MaxDurationMS Events whose `duration_ms` is at most this
+	MaxDurationMS MaxDurationMS `form:"max_duration_ms,omitempty" json:"max_duration_ms,omitempty,omitzero"`
+
+	// EventData What must be in event_data; given several times, all must hold. `PATH` asks that there is something at the path,
+	// `PATH=VALUE` that it is written so, and `PATH>=N`, `PATH<=N`, `PATH>N`, `PATH<N` compare numbers. A path is names
+	// (or indices of arrays, from 0) with dots between them, as in `workflow.workflow_id=increase-memory`; a name that has
+	// other characters than letters, digits, `_` and `-` is written as a JSON string, as in `labels."app.kubernetes.io/name"=web`.
+	// These are looked for by reading: give a time or another filter as well.
+	EventData ByEventData `form:"event_data,omitempty" json:"event_data,omitempty,omitzero"`
+
+	// Since The earliest event_timestamp: RFC 3339, a date (`2026-01-31`), or how long ago (`24h`, `7d`)
+	Since Since `form:"since,omitempty" json:"since,omitempty,omitzero"`
+
+	// Until The event_timestamp to stop before, written like `since`
+	Until Until `form:"until,omitempty" json:"until,omitempty,omitzero"`
+
+	// ReceivedSince The earliest received_at, written like `since`
+	ReceivedSince ReceivedSince `form:"received_since,omitempty" json:"received_since,omitempty,omitzero"`
+
+	// ReceivedUntil The received_at to stop before, written like `since`
+	ReceivedUntil ReceivedUntil                 `form:"received_until,omitempty" json:"received_until,omitempty,omitzero"`
+	Order         ExportAuditEventsParamsOrder  `form:"order,omitempty" json:"order,omitempty,omitzero"`
+	Format        ExportAuditEventsParamsFormat `form:"format,omitempty" json:"format,omitempty,omitzero"`
+}
+
+// ExportAuditEventsParamsOrder defines parameters for ExportAuditEvents.
+type ExportAuditEventsParamsOrder string
+
+// ExportAuditEventsParamsFormat defines parameters for ExportAuditEvents.
+type ExportAuditEventsParamsFormat string
+
+// FollowAuditEventsParams defines parameters for FollowAuditEvents.
+type FollowAuditEventsParams struct {
+	EventID       ByEventID       `form:"event_id,omitempty" json:"event_id,omitempty,omitzero"`
+	Version       ByVersion       `form:"version,omitempty" json:"version,omitempty,omitzero"`
+	EventType     ByEventType     `form:"event_type,omitempty" json:"event_type,omitempty,omitzero"`
+	EventCategory ByEventCategory `form:"event_category,omitempty" json:"event_category,omitempty,omitzero"`
+	EventAction   ByEventAction   `form:"event_action,omitempty" json:"event_action,omitempty,omitzero"`
+	EventOutcome  ByEventOutcome  `form:"event_outcome,omitempty" json:"event_outcome,omitempty,omitzero"`
+	CorrelationID ByCorrelationID `form:"correlation_id,omitempty" json:"correlation_id,omitempty,omitzero"`
+	ActorType     ByActorType     `form:"actor_type,omitempty" json:"actor_type,omitempty,omitzero"`
+	ActorID       ByActorID       `form:"actor_id,omitempty" json:"actor_id,omitempty,omitzero"`
+	ResourceType  ByResourceType  `form:"resource_type,omitempty" json:"resource_type,omitempty,omitzero"`
+	ResourceID    ByResourceID    `form:"resource_id,omitempty" json:"resource_id,omitempty,omitzero"`
+	ResourceName  ByResourceName  `form:"resource_name,omitempty" json:"resource_name,omitempty,omitzero"`
+	ParentEventID ByParentEventID `form:"parent_event_id,omitempty" json:"parent_event_id,omitempty,omitzero"`
+	Namespace     ByNamespace     `form:"namespace,omitempty" json:"namespace,omitempty,omitzero"`
+	ClusterName   ByClusterName   `form:"cluster_name,omitempty" json:"cluster_name,omitempty,omitzero"`
+	Severity      BySeverity      `form:"severity,omitempty" json:"severity,omitempty,omitzero"`
+	TraceID       ByTraceID       `form:"trace_id,omitempty" json:"trace_id,omitempty,omitzero"`
+	SpanID        BySpanID        `form:"span_id,omitempty" json:"span_id,omitempty,omitzero"`
+	ErrorCode     ByErrorCode     `form:"error_code,omitempty" json:"error_code,omitempty,omitzero"`
+	ErrorMessage  ByErrorMessage  `form:"error_message,omitempty" json:"error_message,omitempty,omitzero"`
+
+	// MinDurationMS Events whose `duration_ms` is at least this
+	MinDurationMS MinDurationMS `form:"min_duration_ms,omitempty" json:"min_duration_ms,omitempty,omitzero"`
+
+	// MaxDurationMS Events whose `duration_ms` is at most this
+	MaxDurationMS MaxDurationMS `form:"max_duration_ms,omitempty" json:"max_duration_ms,omitempty,omitzero"`
+
+	// EventData What must be in event_data; given several times, all must hold. `PATH` asks that there is something at the path,
+	// `PATH=VALUE` that it is written so, and `PATH>=N`, `PATH<=N`, `PATH>N`, `PATH<N` compare numbers. A path is names
+	// (or indices of arrays, from 0) with dots between them, as in `workflow.workflow_id=increase-memory`; a name that has
+	// other characters than letters, digits, `_` and `-` is written as a JSON string, as in `labels."app.kubernetes.io/name"=web`.
+	// These are looked for by reading: give a time or another filter as well.
+	EventData ByEventData `form:"event_data,omitempty" json:"event_data,omitempty,omitzero"`
+
+	// Cursor The id of the last event that was taken
+	Cursor string `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// From Where to begin without a cursor
+	From FollowAuditEventsParamsFrom `form:"from,omitempty" json:"from,omitempty,omitzero"`
+
+	// Wait What to do when all events were shown, wait for more, or end
+	Wait FollowAuditEventsParamsWait `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
+
+	// LastEventID The same as `cursor`, which goes before it
+	LastEventID string `json:"Last-Event-ID,omitempty,omitzero"`
+}
+
+// FollowAuditEventsParamsFrom defines parameters for FollowAuditEvents.
+type FollowAuditEventsParamsFrom string
+
+// FollowAuditEventsParamsWait defines parameters for FollowAuditEvents.
+type FollowAuditEventsParamsWait string
+
+// SummarizeAuditEventsParams defines parameters for SummarizeAuditEvents.
+type SummarizeAuditEventsParams struct {
+	EventID       ByEventID       `form:"event_id,omitempty" json:"event_id,omitempty,omitzero"`
+	Version       ByVersion       `form:"version,omitempty" json:"version,omitempty,omitzero"`
+	EventType     ByEventType     `form:"event_type,omitempty" json:"event_type,omitempty,omitzero"`
+	EventCategory ByEventCategory `form:"event_category,omitempty" json:"event_category,omitempty,omitzero"`
+	EventAction   ByEventAction   `form:"event_action,omitempty" json:"event_action,omitempty,omitzero"`
+	EventOutcome  ByEventOutcome  `form:"event_outcome,omitempty" json:"event_outcome,omitempty,omitzero"`
+	CorrelationID ByCorrelationID `form:"correlation_id,omitempty" json:"correlation_id,omitempty,omitzero"`
+	ActorType     ByActorType     `form:"actor_type,omitempty" json:"actor_type,omitempty,omitzero"`
+	ActorID       ByActorID       `form:"actor_id,omitempty" json:"actor_id,omitempty,omitzero"`
+	ResourceType  ByResourceType  `form:"resource_type,omitempty" json:"resource_type,omitempty,omitzero"`
+	ResourceID    ByResourceID    `form:"resource_id,omitempty" json:"resource_id,omitempty,omitzero"`
+	ResourceName  ByResourceName  `form:"resource_name,omitempty" json:"resource_name,omitempty,omitzero"`
+	ParentEventID ByParentEventID `form:"parent_event_id,omitempty" json:"parent_event_id,omitempty,omitzero"`
+	Namespace     ByNamespace     `form:"namespace,omitempty" json:"namespace,omitempty,omitzero"`
+	ClusterName   ByClusterName   `form:"cluster_name,omitempty" json:"cluster_name,omitempty,omitzero"`
+	Severity      BySeverity      `form:"severity,omitempty" json:"severity,omitempty,omitzero"`
+	TraceID       ByTraceID       `form:"trace_id,omitempty" json:"trace_id,omitempty,omitzero"`
+	SpanID        BySpanID        `form:"span_id,omitempty" json:"span_id,omitempty,omitzero"`
+	ErrorCode     ByErrorCode     `form:"error_code,omitempty" json:"error_code,omitempty,omitzero"`
+	ErrorMessage  ByErrorMessage  `form:"error_message,omitempty" json:"error_message,omitempty,omitzero"`
+
+	// MinDurationMS Events whose `duration_ms` is at least this
+	MinDurationMS MinDurationMS `form:"min_duration_ms,omitempty" json:"min_duration_ms,omitempty,omitzero"`
+
+	// MaxDurationMS Events whose `duration_ms` is at most this
+	MaxDurationMS MaxDurationMS `form:"max_duration_ms,omitempty" json:"max_duration_ms,omitempty,omitzero"`
+
+	// EventData What must be in event_data; given several times, all must hold. `PATH` asks that there is something at the path,
+	// `PATH=VALUE` that it is written so, and `PATH>=N`, `PATH<=N`, `PATH>N`, `PATH<N` compare numbers. A path is names
+	// (or indices of arrays, from 0) with dots between them, as in `workflow.workflow_id=increase-memory`; a name that has
+	// other characters than letters, digits, `_` and `-` is written as a JSON string, as in `labels."app.kubernetes.io/name"=web`.
+	// These are looked for by reading: give a time or another filter as well.
+	EventData ByEventData `form:"event_data,omitempty" json:"event_data,omitempty,omitzero"`
+
+	// Since The earliest event_timestamp: RFC 3339, a date (`2026-01-31`), or how long ago (`24h`, `7d`)
+	Since Since `form:"since,omitempty" json:"since,omitempty,omitzero"`
+
+	// Until The event_timestamp to stop before, written like `since`
+	Until Until `form:"until,omitempty" json:"until,omitempty,omitzero"`
+
+	// ReceivedSince The earliest received_at, written like `since`
+	ReceivedSince ReceivedSince `form:"received_since,omitempty" json:"received_since,omitempty,omitzero"`
+
+	// ReceivedUntil The received_at to stop before, written like `since`
+	ReceivedUntil ReceivedUntil `form:"received_until,omitempty" json:"received_until,omitempty,omitzero"`
+
+	// GroupBy What the events of one group have in common
+	GroupBy []SummaryKey `form:"group_by,omitempty" json:"group_by,omitempty,omitzero"`
+
+	// Bucket The span of time that the events of one group are from; without it the whole span
+	Bucket SummarizeAuditEventsParamsBucket `form:"bucket,omitempty" json:"bucket,omitempty,omitzero"`
+	Limit  int                              `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+}
+
+// SummarizeAuditEventsParamsBucket defines parameters for SummarizeAuditEvents.
+type SummarizeAuditEventsParamsBucket string
 
 // ListWorkflowsParams defines parameters for ListWorkflows.
 type ListWorkflowsParams struct {
@@ -564,6 +1144,9 @@ type CreateAuditEventJSONRequestBody = AuditEvent
 
 // CreateAuditEventsJSONRequestBody defines body for CreateAuditEvents for application/json ContentType.
 type CreateAuditEventsJSONRequestBody = CreateAuditEventsJSONBody
+
+// CreateNotificationJSONRequestBody defines body for CreateNotification for application/json ContentType.
+type CreateNotificationJSONRequestBody = Notification
 
 // CreateWorkflowJSONRequestBody defines body for CreateWorkflow for application/json ContentType.
 type CreateWorkflowJSONRequestBody = WorkflowSpec
@@ -588,6 +1171,21 @@ type ServerInterface interface {
 	// CreateAuditEvents Record several events, all or none
 	// (POST /api/v1/audit/events/batch)
 	CreateAuditEvents(w http.ResponseWriter, r *http.Request)
+	// ExportAuditEvents Read all events that match, as one stream
+	// (GET /api/v1/audit/events/export)
+	ExportAuditEvents(w http.ResponseWriter, r *http.Request, params ExportAuditEventsParams)
+	// FollowAuditEvents Follow new events as they become safe to show
+	// (GET /api/v1/audit/events/feed)
+	FollowAuditEvents(w http.ResponseWriter, r *http.Request, params FollowAuditEventsParams)
+	// CheckExecutionTrail Say whether the trail of one execution is whole
+	// (GET /api/v1/audit/executions/{execution_id}/completeness)
+	CheckExecutionTrail(w http.ResponseWriter, r *http.Request, executionID string)
+	// CreateNotification Record that somebody was notified
+	// (POST /api/v1/audit/notifications)
+	CreateNotification(w http.ResponseWriter, r *http.Request)
+	// SummarizeAuditEvents Count events, and say how long they took, by group and time
+	// (GET /api/v1/audit/summary)
+	SummarizeAuditEvents(w http.ResponseWriter, r *http.Request, params SummarizeAuditEventsParams)
 	// ListWorkflows List workflows, by name and then by version, the highest first
 	// (GET /api/v1/workflows)
 	ListWorkflows(w http.ResponseWriter, r *http.Request, params ListWorkflowsParams)
@@ -644,19 +1242,6 @@ func (siw *ServerInterfaceWrapper) QueryAuditEvents(w http.ResponseWriter, r *ht
 	// Parameter object where we will unmarshal all parameters from the context
 	var params QueryAuditEventsParams
 
-	// ------------- Optional query parameter "correlation_id" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "correlation_id", r.URL.Query(), &params.CorrelationID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "correlation_id"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "correlation_id", Err: err})
-		}
-		return
-	}
-
 	// ------------- Optional query parameter "event_id" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "event_id", r.URL.Query(), &params.EventID, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
@@ -666,6 +1251,19 @@ func (siw *ServerInterfaceWrapper) QueryAuditEvents(w http.ResponseWriter, r *ht
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "event_id"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "event_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "version" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "version", r.URL.Query(), &params.Version, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "version"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "version", Err: err})
 		}
 		return
 	}
@@ -718,6 +1316,19 @@ func (siw *ServerInterfaceWrapper) QueryAuditEvents(w http.ResponseWriter, r *ht
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "event_outcome"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "event_outcome", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "correlation_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "correlation_id", r.URL.Query(), &params.CorrelationID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "correlation_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "correlation_id", Err: err})
 		}
 		return
 	}
@@ -852,6 +1463,19 @@ func (siw *ServerInterfaceWrapper) QueryAuditEvents(w http.ResponseWriter, r *ht
 		return
 	}
 
+	// ------------- Optional query parameter "span_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "span_id", r.URL.Query(), &params.SpanID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "span_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "span_id", Err: err})
+		}
+		return
+	}
+
 	// ------------- Optional query parameter "error_code" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "error_code", r.URL.Query(), &params.ErrorCode, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -861,6 +1485,58 @@ func (siw *ServerInterfaceWrapper) QueryAuditEvents(w http.ResponseWriter, r *ht
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "error_code"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "error_code", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "error_message" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "error_message", r.URL.Query(), &params.ErrorMessage, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "error_message"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "error_message", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "min_duration_ms" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "min_duration_ms", r.URL.Query(), &params.MinDurationMS, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "min_duration_ms"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "min_duration_ms", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "max_duration_ms" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "max_duration_ms", r.URL.Query(), &params.MaxDurationMS, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "max_duration_ms"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "max_duration_ms", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "event_data" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "event_data", r.URL.Query(), &params.EventData, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "event_data"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "event_data", Err: err})
 		}
 		return
 	}
@@ -887,6 +1563,32 @@ func (siw *ServerInterfaceWrapper) QueryAuditEvents(w http.ResponseWriter, r *ht
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "until"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "until", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "received_since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "received_since", r.URL.Query(), &params.ReceivedSince, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "received_since"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "received_since", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "received_until" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "received_until", r.URL.Query(), &params.ReceivedUntil, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "received_until"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "received_until", Err: err})
 		}
 		return
 	}
@@ -973,6 +1675,1232 @@ func (siw *ServerInterfaceWrapper) CreateAuditEvents(w http.ResponseWriter, r *h
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.CreateAuditEvents(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ExportAuditEvents operation middleware
+func (siw *ServerInterfaceWrapper) ExportAuditEvents(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExportAuditEventsParams
+
+	// ------------- Optional query parameter "event_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "event_id", r.URL.Query(), &params.EventID, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "event_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "event_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "version" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "version", r.URL.Query(), &params.Version, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "version"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "version", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "event_type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "event_type", r.URL.Query(), &params.EventType, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "event_type"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "event_type", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "event_category" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "event_category", r.URL.Query(), &params.EventCategory, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "event_category"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "event_category", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "event_action" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "event_action", r.URL.Query(), &params.EventAction, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "event_action"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "event_action", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "event_outcome" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "event_outcome", r.URL.Query(), &params.EventOutcome, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "event_outcome"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "event_outcome", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "correlation_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "correlation_id", r.URL.Query(), &params.CorrelationID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "correlation_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "correlation_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "actor_type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "actor_type", r.URL.Query(), &params.ActorType, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "actor_type"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "actor_type", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "actor_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "actor_id", r.URL.Query(), &params.ActorID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "actor_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "actor_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "resource_type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "resource_type", r.URL.Query(), &params.ResourceType, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "resource_type"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "resource_type", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "resource_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "resource_id", r.URL.Query(), &params.ResourceID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "resource_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "resource_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "resource_name" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "resource_name", r.URL.Query(), &params.ResourceName, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "resource_name"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "resource_name", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "parent_event_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "parent_event_id", r.URL.Query(), &params.ParentEventID, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "parent_event_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "parent_event_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "namespace" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "namespace", r.URL.Query(), &params.Namespace, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "namespace"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "namespace", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "cluster_name" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cluster_name", r.URL.Query(), &params.ClusterName, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cluster_name"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cluster_name", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "severity" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "severity", r.URL.Query(), &params.Severity, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "severity"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "severity", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "trace_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "trace_id", r.URL.Query(), &params.TraceID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "trace_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "trace_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "span_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "span_id", r.URL.Query(), &params.SpanID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "span_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "span_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "error_code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "error_code", r.URL.Query(), &params.ErrorCode, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "error_code"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "error_code", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "error_message" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "error_message", r.URL.Query(), &params.ErrorMessage, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "error_message"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "error_message", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "min_duration_ms" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "min_duration_ms", r.URL.Query(), &params.MinDurationMS, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "min_duration_ms"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "min_duration_ms", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "max_duration_ms" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "max_duration_ms", r.URL.Query(), &params.MaxDurationMS, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "max_duration_ms"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "max_duration_ms", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "event_data" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "event_data", r.URL.Query(), &params.EventData, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "event_data"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "event_data", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "since", r.URL.Query(), &params.Since, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "since"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "since", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "until" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "until", r.URL.Query(), &params.Until, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "until"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "until", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "received_since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "received_since", r.URL.Query(), &params.ReceivedSince, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "received_since"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "received_since", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "received_until" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "received_until", r.URL.Query(), &params.ReceivedUntil, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "received_until"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "received_until", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "order" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "order", r.URL.Query(), &params.Order, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "order"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "order", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "format" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "format", r.URL.Query(), &params.Format, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "format"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "format", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ExportAuditEvents(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// FollowAuditEvents operation middleware
+func (siw *ServerInterfaceWrapper) FollowAuditEvents(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params FollowAuditEventsParams
+
+	// ------------- Optional query parameter "event_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "event_id", r.URL.Query(), &params.EventID, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "event_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "event_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "version" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "version", r.URL.Query(), &params.Version, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "version"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "version", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "event_type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "event_type", r.URL.Query(), &params.EventType, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "event_type"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "event_type", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "event_category" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "event_category", r.URL.Query(), &params.EventCategory, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "event_category"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "event_category", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "event_action" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "event_action", r.URL.Query(), &params.EventAction, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "event_action"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "event_action", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "event_outcome" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "event_outcome", r.URL.Query(), &params.EventOutcome, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "event_outcome"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "event_outcome", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "correlation_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "correlation_id", r.URL.Query(), &params.CorrelationID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "correlation_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "correlation_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "actor_type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "actor_type", r.URL.Query(), &params.ActorType, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "actor_type"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "actor_type", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "actor_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "actor_id", r.URL.Query(), &params.ActorID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "actor_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "actor_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "resource_type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "resource_type", r.URL.Query(), &params.ResourceType, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "resource_type"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "resource_type", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "resource_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "resource_id", r.URL.Query(), &params.ResourceID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "resource_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "resource_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "resource_name" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "resource_name", r.URL.Query(), &params.ResourceName, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "resource_name"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "resource_name", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "parent_event_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "parent_event_id", r.URL.Query(), &params.ParentEventID, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "parent_event_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "parent_event_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "namespace" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "namespace", r.URL.Query(), &params.Namespace, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "namespace"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "namespace", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "cluster_name" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cluster_name", r.URL.Query(), &params.ClusterName, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cluster_name"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cluster_name", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "severity" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "severity", r.URL.Query(), &params.Severity, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "severity"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "severity", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "trace_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "trace_id", r.URL.Query(), &params.TraceID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "trace_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "trace_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "span_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "span_id", r.URL.Query(), &params.SpanID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "span_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "span_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "error_code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "error_code", r.URL.Query(), &params.ErrorCode, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "error_code"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "error_code", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "error_message" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "error_message", r.URL.Query(), &params.ErrorMessage, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "error_message"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "error_message", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "min_duration_ms" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "min_duration_ms", r.URL.Query(), &params.MinDurationMS, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "min_duration_ms"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "min_duration_ms", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "max_duration_ms" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "max_duration_ms", r.URL.Query(), &params.MaxDurationMS, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "max_duration_ms"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "max_duration_ms", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "event_data" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "event_data", r.URL.Query(), &params.EventData, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "event_data"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "event_data", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", r.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "from"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "from", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "wait" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "wait", r.URL.Query(), &params.Wait, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "wait"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "wait", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Last-Event-ID" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Last-Event-ID")]; found {
+		var LastEventID string
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Last-Event-ID", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Last-Event-ID", valueList[0], &LastEventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Last-Event-ID", Err: err})
+			return
+		}
+
+		params.LastEventID = LastEventID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.FollowAuditEvents(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CheckExecutionTrail operation middleware
+func (siw *ServerInterfaceWrapper) CheckExecutionTrail(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "execution_id" -------------
+	var executionID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "execution_id", r.PathValue("execution_id"), &executionID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "execution_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CheckExecutionTrail(w, r, executionID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateNotification operation middleware
+func (siw *ServerInterfaceWrapper) CreateNotification(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateNotification(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// SummarizeAuditEvents operation middleware
+func (siw *ServerInterfaceWrapper) SummarizeAuditEvents(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SummarizeAuditEventsParams
+
+	// ------------- Optional query parameter "event_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "event_id", r.URL.Query(), &params.EventID, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "event_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "event_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "version" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "version", r.URL.Query(), &params.Version, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "version"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "version", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "event_type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "event_type", r.URL.Query(), &params.EventType, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "event_type"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "event_type", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "event_category" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "event_category", r.URL.Query(), &params.EventCategory, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "event_category"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "event_category", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "event_action" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "event_action", r.URL.Query(), &params.EventAction, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "event_action"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "event_action", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "event_outcome" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "event_outcome", r.URL.Query(), &params.EventOutcome, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "event_outcome"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "event_outcome", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "correlation_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "correlation_id", r.URL.Query(), &params.CorrelationID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "correlation_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "correlation_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "actor_type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "actor_type", r.URL.Query(), &params.ActorType, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "actor_type"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "actor_type", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "actor_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "actor_id", r.URL.Query(), &params.ActorID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "actor_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "actor_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "resource_type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "resource_type", r.URL.Query(), &params.ResourceType, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "resource_type"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "resource_type", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "resource_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "resource_id", r.URL.Query(), &params.ResourceID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "resource_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "resource_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "resource_name" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "resource_name", r.URL.Query(), &params.ResourceName, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "resource_name"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "resource_name", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "parent_event_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "parent_event_id", r.URL.Query(), &params.ParentEventID, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "parent_event_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "parent_event_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "namespace" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "namespace", r.URL.Query(), &params.Namespace, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "namespace"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "namespace", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "cluster_name" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cluster_name", r.URL.Query(), &params.ClusterName, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cluster_name"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cluster_name", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "severity" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "severity", r.URL.Query(), &params.Severity, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "severity"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "severity", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "trace_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "trace_id", r.URL.Query(), &params.TraceID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "trace_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "trace_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "span_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "span_id", r.URL.Query(), &params.SpanID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "span_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "span_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "error_code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "error_code", r.URL.Query(), &params.ErrorCode, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "error_code"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "error_code", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "error_message" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "error_message", r.URL.Query(), &params.ErrorMessage, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "error_message"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "error_message", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "min_duration_ms" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "min_duration_ms", r.URL.Query(), &params.MinDurationMS, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "min_duration_ms"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "min_duration_ms", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "max_duration_ms" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "max_duration_ms", r.URL.Query(), &params.MaxDurationMS, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "max_duration_ms"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "max_duration_ms", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "event_data" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "event_data", r.URL.Query(), &params.EventData, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "event_data"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "event_data", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "since", r.URL.Query(), &params.Since, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "since"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "since", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "until" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "until", r.URL.Query(), &params.Until, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "until"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "until", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "received_since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "received_since", r.URL.Query(), &params.ReceivedSince, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "received_since"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "received_since", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "received_until" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "received_until", r.URL.Query(), &params.ReceivedUntil, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "received_until"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "received_until", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "group_by" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", false, false, "group_by", r.URL.Query(), &params.GroupBy, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "group_by"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "group_by", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "bucket" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "bucket", r.URL.Query(), &params.Bucket, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "bucket"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "bucket", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.SummarizeAuditEvents(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1405,6 +3333,11 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/audit/events", wrapper.QueryAuditEvents)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api/v1/audit/events", wrapper.CreateAuditEvent)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api/v1/audit/events/batch", wrapper.CreateAuditEvents)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/audit/events/export", wrapper.ExportAuditEvents)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/audit/events/feed", wrapper.FollowAuditEvents)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/audit/summary", wrapper.SummarizeAuditEvents)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/audit/executions/{execution_id}/completeness", wrapper.CheckExecutionTrail)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api/v1/audit/notifications", wrapper.CreateNotification)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/workflows", wrapper.ListWorkflows)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api/v1/workflows", wrapper.CreateWorkflow)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/workflows/{workflow_id}", wrapper.GetWorkflow)

@@ -27,5 +27,9 @@ const (
 	HeaderMaxBodyBytes   = "Kubernaut-Max-Body-Bytes"
 )
 
+// TrailerEvents is the trailer that ends a whole export, and says how many events
+// it has.
+const TrailerEvents = "Kubernaut-Events"
+
 // TokenAudience is the audience a service account token must be made for.
 const TokenAudience = "datastorage"

@@ -2,13 +2,9 @@ package postgres
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"strings"
-	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	api "kubernaut.ai/kubernaut/api/datastorage/v1"
@@ -16,18 +12,37 @@ import (
 	"kubernaut.ai/kubernaut/internal/datastorage"
 )
 
+// recordColumns are what is read of an event: the content has all but what the
+// server knows beside. The digest is the one that was recorded, not one of what is
+// read.
+const recordColumns = `content, (SELECT i.digest FROM audit_event_id i WHERE i.event_id = e.event_id), actor_type, actor_id, received_at`
+
+// atOneMoment is how whatever belongs together is read.
+var atOneMoment = pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+
 // Query returns one page. The page and its total are of one snapshot, and the
 // pages after it show exactly what that snapshot showed: rows of transactions that
 // were not finished then stay out, however late they commit.
 func (s *Store) Query(ctx context.Context, q datastorage.Query) (datastorage.Page, error) {
 	var page datastorage.Page
-	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	err := s.inTransaction(ctx, options, func(tx pgx.Tx) error {
-		seen, err := s.count(ctx, tx, q, &page)
+	err := s.inTransaction(ctx, atOneMoment, func(tx pgx.Tx) error {
+		seen, err := moment(ctx, tx, q.After)
 		if err != nil {
 			return err
 		}
-		return s.read(ctx, tx, q, seen, &page)
+		sql, args := pageOf(q)
+		rows, err := tx.Query(ctx, sql, args...)
+		if err != nil {
+			return err
+		}
+		if page.Events, err = pgx.CollectRows(rows, storedEvent); err != nil {
+			return err
+		}
+		if err := total(ctx, tx, q, &page); err != nil {
+			return err
+		}
+		turn(q, seen, &page)
+		return nil
 	})
 	if q.After != nil && hasCode(err, "22P02") { // the text is no snapshot
 		err = datastorage.ErrCursor
@@ -35,72 +50,127 @@ func (s *Store) Query(ctx context.Context, q datastorage.Query) (datastorage.Pag
 	return page, classified("reading events", err)
 }
 
-// count sets the page's total and returns what can be seen: the place's snapshot
-// when the query continues one, else the transaction's.
-func (s *Store) count(ctx context.Context, tx pgx.Tx, q datastorage.Query, page *datastorage.Page) (datastorage.Place, error) {
-	w := conditions(q)
-	sql := fmt.Sprintf(`
-		SELECT (SELECT count(*) FROM (SELECT FROM audit_events WHERE %s LIMIT %d) AS counted),
-			pg_current_snapshot()::text, (SELECT max(epoch) FROM audit_epoch)`, w.sql(), datastorage.MaxTotal+1)
+// moment returns what can be seen: what the place says that a query continues, else
+// what the transaction sees.
+func moment(ctx context.Context, tx pgx.Tx, after *datastorage.Place) (datastorage.Place, error) {
+	if after != nil {
+		return *after, nil
+	}
 	var seen datastorage.Place
-	if err := tx.QueryRow(ctx, sql, w.args...).Scan(&page.Total, &seen.Snapshot, &seen.Epoch); err != nil {
-		return seen, err
-	}
-	if page.Total > datastorage.MaxTotal {
-		page.Total, page.TotalIsMinimum = datastorage.MaxTotal, true
-	}
-	if q.After != nil {
-		seen.Snapshot, seen.Epoch = q.After.Snapshot, q.After.Epoch
-	}
-	return seen, nil
+	err := tx.QueryRow(ctx, `SELECT pg_current_snapshot()::text, (SELECT max(epoch) FROM audit_epoch)`).Scan(&seen.Snapshot, &seen.Epoch)
+	return seen, err
 }
 
-func (s *Store) read(ctx context.Context, tx pgx.Tx, q datastorage.Query, seen datastorage.Place, page *datastorage.Page) error {
-	w := conditions(q)
-	direction, beyond := "DESC", "<"
-	if q.Ascending {
-		direction, beyond = "ASC", ">"
-	}
+// pageOf asks for a page and one event more.
+func pageOf(q datastorage.Query) (sql string, args []any) {
+	w := filtered(q.Filter)
 	if q.After != nil {
-		w.add("(event_timestamp, event_id) "+beyond+" ($%d, $%d)", q.After.Timestamp, q.After.EventID)
+		w.visibleAt(*q.After)
+		w.beyond(*q.After, q.Ascending)
 	}
-	sql := fmt.Sprintf(`
-		SELECT content, actor_type, actor_id, received_at
-		FROM audit_events
-		WHERE %s
-		ORDER BY event_timestamp %s, event_id %s
-		LIMIT %d OFFSET %d`, w.sql(), direction, direction, q.Limit+1, q.Offset)
-	rows, err := tx.Query(ctx, sql, w.args...)
-	if err != nil {
-		return err
+	return fmt.Sprintf(`SELECT %s FROM audit_events e WHERE %s ORDER BY %s LIMIT %d OFFSET %d`,
+		recordColumns, w.sql(), order(q.Ascending), q.Limit+1, q.Offset), w.args
+}
+
+func order(ascending bool) string {
+	if ascending {
+		return "event_timestamp ASC, event_id ASC"
 	}
-	page.Events, err = pgx.CollectRows(rows, storedEvent)
-	if err != nil || len(page.Events) <= q.Limit {
-		return err
+	return "event_timestamp DESC, event_id DESC"
+}
+
+// turn cuts off what is too much, and says where the next page begins.
+func turn(q datastorage.Query, seen datastorage.Place, page *datastorage.Page) {
+	if len(page.Events) <= q.Limit {
+		return
 	}
 	page.Events = page.Events[:q.Limit]
 	last := page.Events[q.Limit-1]
 	seen.Timestamp, seen.EventID = last.EventTimestamp, last.EventID
+	seen.Total, seen.TotalIsMinimum = page.Total, page.TotalIsMinimum
 	page.Next = &seen
+}
+
+// maxCost is how much a count may cost, in the planner's units. Reading one page of
+// the table in order is 1: this is a few tens of milliseconds.
+const maxCost = 20_000
+
+// total sets how many events there are: as the first page counted them, as this page
+// shows, or counted, when that is cheap. A count that would read the whole trail is
+// not worth the time; then the total is what is known.
+func total(ctx context.Context, tx pgx.Tx, q datastorage.Query, page *datastorage.Page) error {
+	here := q.Offset + len(page.Events)
+	switch {
+	case q.After != nil:
+		page.Total, page.TotalIsMinimum = q.After.Total, q.After.TotalIsMinimum
+		return nil
+	case len(page.Events) <= q.Limit && (q.Offset == 0 || len(page.Events) > 0):
+		page.Total = here
+		return nil
+	}
+	sql, args := countOf(q.Filter)
+	cost, err := costOf(ctx, tx, sql, args)
+	if err != nil {
+		return err
+	}
+	if cost > maxCost {
+		page.Total, page.TotalIsMinimum = min(here, datastorage.MaxTotal), true
+		return nil
+	}
+	if err := tx.QueryRow(ctx, sql, args...).Scan(&page.Total); err != nil {
+		return err
+	}
+	if page.Total > datastorage.MaxTotal {
+		page.Total, page.TotalIsMinimum = datastorage.MaxTotal, true
+	}
 	return nil
 }
 
-// storedEvent reads one row. All but the server's fields is in the content.
-func storedEvent(row pgx.CollectableRow) (api.StoredEvent, error) {
-	var e api.StoredEvent
-	var content []byte
+func countOf(f datastorage.Filter) (sql string, args []any) {
+	w := filtered(f)
+	return fmt.Sprintf(`SELECT count(*) FROM (SELECT FROM audit_events WHERE %s LIMIT %d) AS counted`,
+		w.sql(), datastorage.MaxTotal+1), w.args
+}
+
+// costOf is what the planner expects a statement to cost.
+func costOf(ctx context.Context, tx pgx.Tx, sql string, args []any) (float64, error) {
+	var raw []byte
+	if err := tx.QueryRow(ctx, "EXPLAIN (FORMAT JSON) "+sql, args...).Scan(&raw); err != nil {
+		return 0, err
+	}
+	var plans []struct {
+		Plan struct {
+			Cost float64 `json:"Total Cost"`
+		} `json:"Plan"`
+	}
+	if err := json.Unmarshal(raw, &plans); err != nil || len(plans) != 1 {
+		return 0, fmt.Errorf("reading the plan of a count: %w", err)
+	}
+	return plans[0].Plan.Cost, nil
+}
+
+// scanRecord reads one row that ends in recordColumns. The content goes to where
+// content points, and what stands before it in the row to before.
+func scanRecord(row pgx.CollectableRow, r *datastorage.Record, content any, before ...any) error {
+	var digest []byte
 	var actorType, actorID *string
-	var receivedAt time.Time
-	if err := row.Scan(&content, &actorType, &actorID, &receivedAt); err != nil {
-		return e, err
+	if err := row.Scan(append(before, content, &digest, &actorType, &actorID, &r.ReceivedAt)...); err != nil {
+		return err
 	}
-	if err := json.Unmarshal(content, &e); err != nil {
-		return e, fmt.Errorf("the content of a stored event: %w", err)
+	r.ActorType, r.ActorID, r.ReceivedAt = orEmpty(actorType), orEmpty(actorID), r.ReceivedAt.UTC()
+	if len(digest) == len(r.Digest) { // else the id is not known, which whoever verifies will find
+		r.Digest = audit.Digest(digest)
 	}
-	e.ActorType, e.ActorID = orEmpty(actorType), orEmpty(actorID)
-	e.ReceivedAt = receivedAt.UTC()
-	e.Digest = audit.Digest(sha256.Sum256(content)).String()
-	return e, nil
+	return nil
+}
+
+// storedEvent reads one row as clients see it.
+func storedEvent(row pgx.CollectableRow) (api.StoredEvent, error) {
+	var r datastorage.Record
+	if err := scanRecord(row, &r, &r.Content); err != nil {
+		return api.StoredEvent{}, err
+	}
+	return r.Stored()
 }
 
 func orEmpty(text *string) string {
@@ -108,51 +178,4 @@ func orEmpty(text *string) string {
 		return ""
 	}
 	return *text
-}
-
-// where collects conditions with their parameters.
-type where struct {
-	terms []string
-	args  []any
-}
-
-// add appends a condition; each %d in it stands for the number of the next parameter.
-func (w *where) add(term string, args ...any) {
-	numbers := make([]any, len(args))
-	for i := range args {
-		numbers[i] = len(w.args) + i + 1
-	}
-	w.terms = append(w.terms, fmt.Sprintf(term, numbers...))
-	w.args = append(w.args, args...)
-}
-
-func (w *where) sql() string {
-	if len(w.terms) == 0 {
-		return "true"
-	}
-	return strings.Join(w.terms, " AND ")
-}
-
-// conditions are what a query asks of every row, wherever its page begins.
-func conditions(q datastorage.Query) *where {
-	w := &where{}
-	for _, e := range q.Equals {
-		column := pgx.Identifier{e.Column}.Sanitize()
-		if id, ok := e.Value.(uuid.UUID); ok && e.Column == "event_id" {
-			// Only audit_event_id knows an event by its id; its time leads to the partition.
-			w.add("event_timestamp = (SELECT event_timestamp FROM audit_event_id WHERE event_id = $%d)", id)
-		}
-		w.add(column+" = $%d", e.Value)
-	}
-	if !q.Since.IsZero() {
-		w.add("event_timestamp >= $%d", q.Since)
-	}
-	if !q.Until.IsZero() {
-		w.add("event_timestamp < $%d", q.Until)
-	}
-	if q.After != nil {
-		w.add("(epoch < $%d OR epoch = $%d AND pg_visible_in_snapshot(xid, $%d::pg_snapshot))",
-			q.After.Epoch, q.After.Epoch, q.After.Snapshot)
-	}
-	return w
 }

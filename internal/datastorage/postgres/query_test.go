@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync"
 	"testing"
 	"time"
 
@@ -32,7 +31,7 @@ func queryByEachMember(t *testing.T, f fixture) {
 		equals = append(equals, datastorage.Equal{Column: field.Name, Value: field.Get(&want.Event)})
 	}
 	for _, equal := range equals {
-		page, err := f.Query(t.Context(), datastorage.Query{Equals: []datastorage.Equal{equal}, Limit: 10})
+		page, err := f.Query(t.Context(), datastorage.Query{Filter: datastorage.Filter{Equals: []datastorage.Equal{equal}}, Limit: 10})
 		must(t, err)
 		if diff := cmp.Diff([]uuid.UUID{want.Event.EventID}, ids(page)); diff != "" || page.Total != 1 {
 			t.Errorf("by %s: total %d, (-want +got):\n%s", equal.Column, page.Total, diff)
@@ -46,7 +45,7 @@ func queryByTime(t *testing.T, f fixture) {
 		must(t, err)
 	}
 	page, err := f.Query(t.Context(), datastorage.Query{
-		Since: noon.Add(time.Second), Until: noon.Add(4 * time.Second), Ascending: true, Limit: 10,
+		Filter: datastorage.Filter{Since: noon.Add(time.Second), Until: noon.Add(4 * time.Second)}, Ascending: true, Limit: 10,
 	})
 	must(t, err)
 	want := []uuid.UUID{event(t, 1).Event.EventID, event(t, 2).Event.EventID, event(t, 3).Event.EventID}
@@ -65,20 +64,8 @@ func ids(page datastorage.Page) (all []uuid.UUID) {
 // cursorPages reads pages, in both directions, while writers with slow and failing
 // transactions go on. What the first page's moment showed must come, and nothing else.
 func cursorPages(t *testing.T, f fixture) {
-	_, err := f.Append(t.Context(), []audit.Sealed{event(t, 1)}) // makes the month
-	must(t, err)
-	ctx, stop := context.WithCancel(t.Context())
-	var writers sync.WaitGroup
-	for w := range 16 {
-		writers.Go(func() { f.scribble(ctx, t, w) })
-	}
-	defer writers.Wait()
+	stop := f.writing(t)
 	defer stop()
-	for f.number(t, "SELECT count(*) FROM audit_events") < 120 {
-		if t.Failed() {
-			return
-		}
-	}
 	for round := range 6 {
 		q := datastorage.Query{Limit: 50, Ascending: round%2 == 0}
 		seen := map[uuid.UUID]bool{}

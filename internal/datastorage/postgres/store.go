@@ -52,6 +52,7 @@ type Store struct {
 
 var (
 	_ datastorage.Trail   = (*Store)(nil)
+	_ datastorage.Reader  = (*Store)(nil)
 	_ datastorage.Catalog = (*Store)(nil)
 )
 
