@@ -14,12 +14,17 @@ import (
 	"kubernaut.ai/kubernaut/internal/terminal"
 )
 
-// Read returns the newest limit events that match q, the oldest first.
+// Read returns the newest limit events of a cluster that match q, the oldest first.
 func Read(ctx context.Context, c *connect.Cluster, q datastorage.QueryAuditEventsParams, limit int) ([]datastorage.StoredEvent, error) {
 	storage, err := c.DataStorage(ctx)
 	if err != nil {
 		return nil, err
 	}
+	return Newest(ctx, storage, q, limit)
+}
+
+// Newest returns the newest limit events that match q, the oldest first.
+func Newest(ctx context.Context, storage *datastorage.Client, q datastorage.QueryAuditEventsParams, limit int) ([]datastorage.StoredEvent, error) {
 	events := []datastorage.StoredEvent{}
 	for e, err := range storage.AllEvents(ctx, q) {
 		if err != nil {
@@ -40,15 +45,20 @@ func Table(events []datastorage.StoredEvent, wide bool, paint terminal.Paint) *t
 		table.Header = append(table.Header, "CORRELATION", "ACTOR", "EVENT ID")
 	}
 	for _, e := range events {
-		cells := append(terminal.Plain(e.EventTimestamp.Local().Format("2006-01-02 15:04:05.000"), e.EventType),
-			terminal.Cell{Text: string(e.EventOutcome), Style: styleOf(e.EventOutcome, paint)})
-		cells = append(cells, terminal.Plain(resource(e), detail(e))...)
-		if wide {
-			cells = append(cells, terminal.Plain(e.CorrelationID, e.ActorID, e.EventID.String())...)
-		}
-		table.Add(cells...)
+		table.Add(Cells(e, wide, paint)...)
 	}
 	return table
+}
+
+// Cells shows one event to people.
+func Cells(e datastorage.StoredEvent, wide bool, paint terminal.Paint) []terminal.Cell {
+	cells := append(terminal.Plain(e.EventTimestamp.Local().Format("2006-01-02 15:04:05.000"), e.EventType),
+		terminal.Cell{Text: string(e.EventOutcome), Style: styleOf(e.EventOutcome, paint)})
+	cells = append(cells, terminal.Plain(resource(e), detail(e))...)
+	if wide {
+		cells = append(cells, terminal.Plain(e.CorrelationID, e.ActorID, e.EventID.String())...)
+	}
+	return cells
 }
 
 func resource(e datastorage.StoredEvent) string {

@@ -48,7 +48,7 @@ func feedSkipsNothing(t *testing.T, f fixture) {
 			if seen[e.EventID] {
 				t.Errorf("event %s came twice", e.EventID)
 			}
-			if seen[e.EventID] = true; position.String() == e.Position.String() {
+			if seen[e.EventID] = true; position.String() == e.String() {
 				t.Errorf("the position of %s does not grow", e.EventID)
 			}
 			position = e.Position
