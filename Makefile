@@ -9,12 +9,12 @@ TALLY       := go run ./test/tally
 KUBERNAUT   := bin/kubernaut
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test test-full unit bench verify lint generate build deps
+.PHONY: help demo down test test-full unit bench verify lint generate build deps root
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
-demo: build ## set everything up and heal a broken Deployment; ends with a running environment
+demo: root build ## set everything up and heal a broken Deployment; ends with a running environment
 	$(KUBERNAUT) demo
 
 down: build ## remove the environment; nothing stays but the cache
@@ -23,15 +23,15 @@ down: build ## remove the environment; nothing stays but the cache
 unit: ## tests of the pure packages, in seconds
 	go test -short -json ./... | $(TALLY)
 
-test: build ## all tests: unit, integration on real servers, end to end on the local cluster
+test: root build ## all tests: unit, integration on real servers, end to end on the local cluster
 	$(KUBERNAUT) env build
 	go test -json -p 1 -timeout 60m ./... | $(TALLY)
 
-test-full: build ## also what takes long: all faults, soaks, fuzzing
+test-full: root build ## also what takes long: all faults, soaks, fuzzing
 	$(KUBERNAUT) env build
 	KUBERNAUT_TEST=full go test -json -p 1 -timeout 8h ./... | $(TALLY)
 
-bench: build ## measures, each beside its limit
+bench: root build ## measures, each beside its limit
 	$(KUBERNAUT) env build
 	go test -run '^$$' -bench . -benchtime 1x -p 1 -timeout 60m ./...
 
@@ -50,7 +50,11 @@ generate: ## deepcopy functions, CRDs, the HTTP contract's code
 
 build: deps ## bin/kubernaut, with progress; everything else it builds itself, once, into the cache
 	@mkdir -p bin
-	@go build -v -o $(KUBERNAUT) ./cmd/kubernaut 2>&1 | awk 'BEGIN{n=0} /^[a-zA-Z0-9.\/_-]+$$/{n++; printf "\rcompiling kubernaut: %d packages, now %-60.60s", n, $$0; fflush(); next} {print} END{if(n) print ""}'
+	@go build -v -o $(KUBERNAUT) ./cmd/kubernaut 2>&1 | tools/compiling kubernaut "$$(go list -deps ./cmd/kubernaut | wc -l)"
+
+# Told before anything is compiled.
+root:
+	@[ "$$(id -u)" = 0 ] || { echo "make $(MAKECMDGOALS): run it as root (sudo): a Kubernetes node is made of namespaces, mounts and control groups"; exit 1; }
 
 # Debian starts a server when it installs one; nobody asked for that here, so a
 # policy-rc.d says no for as long as the installation takes.

@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Silence is how long a display says nothing at most.
-const Silence = 5 * time.Second
+// Silence is after how long a display that has said nothing speaks. A busy
+// machine wakes it late, and nobody shall be left alone for more than 5 s.
+const Silence = 4 * time.Second
 
 // Plain writes for logs and CI: a line for each change, and when nothing
 // changes for a while, one that says what runs and what waits.

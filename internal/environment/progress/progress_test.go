@@ -101,9 +101,9 @@ func TestPlainIsNeverSilentForLong(t *testing.T) {
 		<-time.After(Silence + time.Millisecond)
 		synctest.Wait()
 		p.Close()
-		want := `    5.0s  …        cluster  since 5.0s of about 12.0s
-    5.0s  …        build-tekton  since 5.0s of about 2m30s: compiled 812 of about 2691 packages
-    5.0s  waiting  build-dns for free cores, busy with build-tekton; then tekton
+		want := `    4.0s  …        cluster  since 4.0s of about 12.0s
+    4.0s  …        build-tekton  since 4.0s of about 2m30s: compiled 812 of about 2691 packages
+    4.0s  waiting  build-dns for free cores, busy with build-tekton; then tekton
 `
 		if diff := cmp.Diff(want, out.String()); diff != "" {
 			t.Error(diff)
