@@ -13,17 +13,30 @@ import (
 	"kubernaut.ai/kubernaut/internal/execution"
 )
 
-// Library says what workflow references mean. A catalog entry never changes, so
-// what was read once is kept: an outage of the catalog stops no workflow that was
-// seen before.
+// Library says what workflow references mean. What a version is never changes;
+// whether it may run does: the catalog is asked again soon, so that a workflow
+// that was disabled stops being started, and an outage of the catalog stops no
+// workflow that was seen before.
 type Library struct {
 	Catalog           Catalog
 	AllowUnregistered bool
 	// Patience is how long one question to the catalog may take. Default 3s.
 	Patience time.Duration
+	// Trust is how long an answer, or that there was none, is not asked for again.
+	// Default 5s.
+	Trust time.Duration
+	// Now is the clock. Default: time.Now.
+	Now func() time.Time
 
 	mu    sync.Mutex
-	known map[v1alpha1.WorkflowRef]*v1alpha1.ResolvedWorkflow
+	known map[v1alpha1.WorkflowRef]answer
+}
+
+// answer is what the catalog said of a reference, and until when that holds
+// without asking.
+type answer struct {
+	workflow *v1alpha1.ResolvedWorkflow
+	until    time.Time
 }
 
 // maxKnown bounds the memory for entries; beyond it they are read again.
@@ -31,16 +44,25 @@ const maxKnown = 4096
 
 // Resolve says what a reference means, as far as it can be known now.
 func (l *Library) Resolve(ctx context.Context, ref v1alpha1.WorkflowRef) execution.Workflow {
-	if w := l.recall(ref); w != nil {
-		return execution.Workflow{Resolved: w}
+	known, current := l.recall(ref)
+	if current {
+		return execution.Workflow{Resolved: known}
 	}
-	patience := l.Patience
-	if patience == 0 {
-		patience = 3 * time.Second
-	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, orDefault(l.Patience, 3*time.Second))
 	defer cancel()
 	entry, err := l.Catalog.WorkflowVersion(ctx, ref.WorkflowID, ref.Version)
+	definite := err == nil || errors.Is(err, datastorage.ErrNotFound) || errors.Is(err, datastorage.ErrInvalid)
+	if !definite && known != nil {
+		l.remember(ref, known) // it serves, and nobody waits for a catalog that is away again and again
+		return execution.Workflow{Resolved: known}
+	}
+	w := l.meaning(ref, entry, err)
+	l.remember(ref, w.Resolved)
+	return w
+}
+
+// meaning is what an answer of the catalog says of a reference.
+func (l *Library) meaning(ref v1alpha1.WorkflowRef, entry datastorage.Workflow, err error) execution.Workflow {
 	switch {
 	case errors.Is(err, datastorage.ErrNotFound), errors.Is(err, datastorage.ErrInvalid):
 		return l.unregistered(ref, fmt.Sprintf("the catalog has no workflow %s@%s", ref.WorkflowID, ref.Version))
@@ -51,9 +73,14 @@ func (l *Library) Resolve(ctx context.Context, ref v1alpha1.WorkflowRef) executi
 	case !sameImage(ref, entry):
 		return l.unregistered(ref, fmt.Sprintf("the catalog has workflow %s@%s with image %s", ref.WorkflowID, ref.Version, pinned(entry.ContainerImage, entry.ContainerDigest)))
 	}
-	w := resolved(entry)
-	l.remember(ref, w)
-	return execution.Workflow{Resolved: w}
+	return execution.Workflow{Resolved: resolved(entry)}
+}
+
+func orDefault(d, preset time.Duration) time.Duration {
+	if d == 0 {
+		return preset
+	}
+	return d
 }
 
 func firstLine(err error) string {
@@ -129,17 +156,32 @@ func resolved(entry datastorage.Workflow) *v1alpha1.ResolvedWorkflow {
 	return w
 }
 
-func (l *Library) recall(ref v1alpha1.WorkflowRef) *v1alpha1.ResolvedWorkflow {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.known[ref].DeepCopy()
+func (l *Library) now() time.Time {
+	if l.Now == nil {
+		return time.Now()
+	}
+	return l.Now()
 }
 
+// recall is what was last said of a reference, nil when nothing was, and whether
+// that still holds without asking.
+func (l *Library) recall(ref v1alpha1.WorkflowRef) (w *v1alpha1.ResolvedWorkflow, current bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a, ok := l.known[ref]
+	return a.workflow.DeepCopy(), ok && l.now().Before(a.until)
+}
+
+// remember keeps what a reference means; nil forgets it.
 func (l *Library) remember(ref v1alpha1.WorkflowRef, w *v1alpha1.ResolvedWorkflow) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.known == nil || len(l.known) >= maxKnown {
-		l.known = map[v1alpha1.WorkflowRef]*v1alpha1.ResolvedWorkflow{}
+	if w == nil {
+		delete(l.known, ref)
+		return
 	}
-	l.known[ref] = w.DeepCopy()
+	if l.known == nil || len(l.known) >= maxKnown {
+		l.known = map[v1alpha1.WorkflowRef]answer{}
+	}
+	l.known[ref] = answer{w.DeepCopy(), l.now().Add(orDefault(l.Trust, 5*time.Second))}
 }

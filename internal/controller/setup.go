@@ -99,7 +99,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, cfg Config, ports Ports) error
 	engines := engine.SetOf(map[string]engine.Engine{})
 	r := &Reconciler{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Targets: store, Engines: engines, Kinds: mgr.GetRESTMapper(),
-		Library: &Library{Catalog: ports.Catalog, AllowUnregistered: e.AllowUnregistered},
+		Library: &Library{Catalog: ports.Catalog, AllowUnregistered: e.AllowUnregistered, Now: ports.Now},
 		Audit:   ports.Audit, Notify: NewCounted(Events{mgr.GetEventRecorder("kubernaut")}, ports.Metrics), Policy: policy(e), Now: ports.Now,
 	}
 	if e.PullSecret != "none" {

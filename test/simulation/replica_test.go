@@ -63,7 +63,7 @@ func (s *simulation) boot(name string, skew time.Duration) *replica {
 	r.reconcilers = map[string]reconcile.Reconciler{
 		"WorkflowExecution": reconcile.AsReconciler(c, &controller.Reconciler{
 			Client: c, Reader: fresh, Targets: store, Engines: engines, Kinds: kinds,
-			Library: &controller.Library{Catalog: r}, Audit: r, Notify: silent{}, Now: r.now,
+			Library: &controller.Library{Catalog: r, Now: r.now}, Audit: r, Notify: silent{}, Now: r.now,
 			Policy: execution.Policy{Timeout: 30 * time.Minute, MaxWait: 15 * time.Minute, StopGrace: 30 * time.Second},
 		}),
 		"RemediationTarget": reconcile.AsReconciler(c, &controller.Keeper{
