@@ -22,6 +22,8 @@ type runOptions struct {
 	workflow    string // id or id@version
 	target      string
 	parameters  []string
+	secrets     []string
+	configMaps  []string
 	name        string
 	image       string
 	correlation string
@@ -59,6 +61,8 @@ func NewRun(f *cli.Factory) *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVarP(&o.target, "target", "t", "", "what to work on: namespace/kind/name, or kind/name when cluster-scoped")
 	flags.StringArrayVarP(&o.parameters, "param", "p", nil, "a parameter of the workflow, as `KEY=VALUE`; may be given again")
+	flags.StringArrayVar(&o.secrets, "secret", nil, "`name` of a Secret of the workflow that the run gets as a workspace; may be given again")
+	flags.StringArrayVar(&o.configMaps, "config-map", nil, "`name` of a ConfigMap of the workflow that the run gets as a workspace; may be given again")
 	flags.StringVar(&o.name, "name", "", "`name` of the execution; default: the workflow's with a random end")
 	flags.StringVar(&o.image, "image", "", "`reference` of the bundle, instead of the catalog's; with @sha256:… nothing else runs")
 	flags.StringVar(&o.correlation, "correlation-id", "", "`id` that joins audit events of one case; default: the execution's UID")
@@ -137,6 +141,8 @@ func (o *runOptions) build() (*v1alpha1.WorkflowExecution, error) {
 		WorkflowRef:    v1alpha1.WorkflowRef{WorkflowID: id, Version: version},
 		TargetResource: o.target,
 		Parameters:     parameters,
+		SecretRefs:     o.secrets,
+		ConfigMapRefs:  o.configMaps,
 		OnBusy:         v1alpha1.OnBusy(o.onBusy),
 		Rationale:      o.rationale,
 	}}
