@@ -126,13 +126,14 @@ func (t *issuedToken) get(ctx context.Context) (string, error) {
 
 // ExplainDataStorage adds what to do next to an error of Data Storage.
 func ExplainDataStorage(err error) error {
+	unready, isUnready := errors.AsType[*forward.Unready](err)
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, forward.ErrNoService):
 		return fmt.Errorf("Data Storage is not installed in this cluster; install it with: kubernaut env up (%w)", err)
-	case errors.Is(err, forward.ErrNoReadyPod):
-		return fmt.Errorf("Data Storage does not run: %w", err)
+	case isUnready: // how we got there helps nobody
+		return fmt.Errorf("Data Storage does not run: %w", unready)
 	case errors.Is(err, datastorage.ErrForbidden), errors.Is(err, datastorage.ErrUnauthenticated):
 		return fmt.Errorf("%w; it needs rights in group datastorage.kubernaut.ai", err)
 	case errors.Is(err, datastorage.ErrUnavailable):

@@ -18,9 +18,16 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// ErrNoReadyPod says that a Service exists and no pod behind it is ready.
-// Waiting may help.
-var ErrNoReadyPod = errors.New("no ready pod")
+// Unready says that a Service exists and no pod behind it is ready. Waiting may
+// help.
+type Unready struct {
+	Namespace, Service string
+	Selector           string // of its pods
+}
+
+func (e *Unready) Error() string {
+	return fmt.Sprintf("no ready pod behind Service %s/%s; see: kubectl -n %s get pods -l %s", e.Namespace, e.Service, e.Namespace, e.Selector)
+}
 
 // ErrNoService says that there is no Service of that name.
 var ErrNoService = errors.New("there is no Service")

@@ -244,8 +244,9 @@ func TestErrorsNameTheThing(t *testing.T) {
 			t.Errorf("dialing %s: %v, want an error with %q", c.address, err, c.want)
 		}
 	}
-	if _, err := dial(t.Context(), "tcp", "web.system.svc:443"); !errors.Is(err, ErrNoReadyPod) {
-		t.Errorf("%v is not ErrNoReadyPod: nobody can tell that waiting helps", err)
+	_, err := dial(t.Context(), "tcp", "web.system.svc:443")
+	if _, ok := errors.AsType[*Unready](err); !ok {
+		t.Errorf("%v is not *Unready: nobody can tell that waiting helps", err)
 	}
 	if _, err := dial(t.Context(), "udp", "web.system.svc:443"); !errors.Is(err, ErrNotCluster) {
 		t.Errorf("dialing over UDP: %v, want ErrNotCluster", err)

@@ -84,9 +84,8 @@ func readyPod(ctx context.Context, client kubernetes.Interface, svc servicePort)
 			return found, nil
 		}
 	}
-	return endpoint{}, fmt.Errorf("%w behind Service %s/%s; see: kubectl -n %s get pods -l %s",
-		ErrNoReadyPod, svc.namespace, svc.name, svc.namespace, metav1.FormatLabelSelector(
-			&metav1.LabelSelector{MatchLabels: service.Spec.Selector}))
+	selector := metav1.FormatLabelSelector(&metav1.LabelSelector{MatchLabels: service.Spec.Selector})
+	return endpoint{}, &Unready{svc.namespace, svc.name, selector}
 }
 
 func nameOfPort(service *corev1.Service, port int32) (string, error) {
