@@ -2,7 +2,7 @@
 // and steps of its run, and the lines they print.
 //
 //	WorkflowExecution ─┐
-//	TaskRuns ──────────┼─► Event ─► whoever shows it
+//	TaskRuns, or pods ─┼─► Event ─► whoever shows it
 //	logs of steps ─────┘
 //
 // It polls nothing. A watch that breaks is opened again.
@@ -148,13 +148,13 @@ func (f *follower) execution(ctx context.Context, before, ex *v1alpha1.WorkflowE
 		return
 	}
 	f.watching = ref.Name
-	f.background.Go(func() { f.watchTasks(ctx, *ref) })
+	f.background.Go(func() { f.watchSteps(ctx, ex) })
 }
 
 // finish shows the last lines and then the end.
 func (f *follower) finish(ctx context.Context, ex *v1alpha1.WorkflowExecution) {
-	if ref := ex.Status.PipelineRunRef; ref != nil {
-		f.lastLook(ctx, *ref)
+	if ex.Status.PipelineRunRef != nil {
+		f.lastLook(ctx, ex)
 	}
 	f.emit(Event{Kind: Phase, Execution: ex})
 }

@@ -7,18 +7,11 @@ import (
 	"sync"
 	"time"
 
-	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/watch"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
-)
-
-const (
-	labelPipelineRun  = "tekton.dev/pipelineRun"
-	labelPipelineTask = "tekton.dev/pipelineTask"
 )
 
 // longestLine is how long a line of a step may be, in bytes.
@@ -36,37 +29,17 @@ type step struct {
 	finished   bool
 }
 
-// TasksOf lists the TaskRuns of a run.
-func TasksOf(ctx context.Context, c client.Reader, run v1alpha1.RunReference) ([]tekton.TaskRun, error) {
-	var tasks tekton.TaskRunList
-	if err := c.List(ctx, &tasks, ofRun(run)...); err != nil {
-		return nil, fmt.Errorf("listing the tasks of run %s/%s: %w", run.Namespace, run.Name, err)
-	}
-	return tasks.Items, nil
-}
-
-func ofRun(run v1alpha1.RunReference) []client.ListOption {
-	return []client.ListOption{client.InNamespace(run.Namespace), client.MatchingLabels{labelPipelineRun: run.Name}}
-}
-
-// TaskName is the name of a TaskRun's task in its pipeline.
-func TaskName(t *tekton.TaskRun) string {
-	if name := t.Labels[labelPipelineTask]; name != "" {
-		return name
-	}
-	return t.Name
-}
-
-// watchTasks shows the steps of the run until ctx ends.
-func (f *follower) watchTasks(ctx context.Context, run v1alpha1.RunReference) {
+// watchSteps shows the steps of the run until ctx ends.
+func (f *follower) watchSteps(ctx context.Context, ex *v1alpha1.WorkflowExecution) {
+	what := kindOf(ex)
 	err := persistently(ctx, func() (bool, error) {
-		w, err := f.cluster.Client.Watch(ctx, &tekton.TaskRunList{}, ofRun(run)...)
+		w, err := f.cluster.Client.Watch(ctx, what.list(), what.scope(ex)...)
 		if err != nil {
 			return false, err
 		}
 		return drain(ctx, w, func(e watch.Event) (bool, error) {
-			if t, ok := e.Object.(*tekton.TaskRun); ok && e.Type != watch.Deleted {
-				f.task(ctx, t)
+			if e.Type != watch.Deleted {
+				f.showSteps(ctx, what.steps(e.Object))
 			}
 			return false, nil
 		})
@@ -76,39 +49,38 @@ func (f *follower) watchTasks(ctx context.Context, run v1alpha1.RunReference) {
 	}
 }
 
-// task shows what is new about the steps of t. They run one after the other, in
-// containers that all start at once: a step has begun when those before it have
-// ended, or when it prints something.
-func (f *follower) task(ctx context.Context, t *tekton.TaskRun) {
+// showSteps shows what is new about the steps of one task. They run one after the
+// other, in containers that all start at once: a step has begun when those before
+// it have ended, or when it prints something.
+func (f *follower) showSteps(ctx context.Context, steps []Step) {
 	turn := true
-	for _, s := range t.Status.Steps {
-		began := s.ImageID != "" && (s.Running != nil || s.Terminated != nil)
-		if !began || t.Status.PodName == "" {
+	for _, s := range steps {
+		if !s.Began || s.Pod == "" {
 			return
 		}
-		known := f.known(ctx, t, s)
-		if turn || s.Terminated != nil {
+		known := f.known(ctx, s)
+		if turn || s.Ended {
 			f.stepStarted(known)
 		}
-		turn = s.Terminated != nil
-		if s.Terminated != nil && f.ends(known) {
-			f.background.Go(func() { f.stepEnded(ctx, known, s.Terminated.ExitCode) })
+		turn = s.Ended
+		if s.Ended && f.ends(known) {
+			f.background.Go(func() { f.stepEnded(ctx, known, s.ExitCode) })
 		}
 	}
 }
 
 // known returns what was shown of a step. Of a new one the lines are shown from
 // now on.
-func (f *follower) known(ctx context.Context, t *tekton.TaskRun, s tekton.StepState) *step {
-	key := stepKey{t.Status.PodName, s.Container}
+func (f *follower) known(ctx context.Context, s Step) *step {
+	key := stepKey{s.Pod, s.Container}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if known, ok := f.steps[key]; ok {
 		return known
 	}
-	known := &step{task: TaskName(t), name: s.Name, read: make(chan struct{}), told: make(chan struct{})}
+	known := &step{task: s.Task, name: s.Name, read: make(chan struct{}), told: make(chan struct{})}
 	f.steps[key] = known
-	f.background.Go(func() { f.lines(ctx, t.Namespace, key, known) })
+	f.background.Go(func() { f.lines(ctx, key, known) })
 	return known
 }
 
@@ -137,9 +109,9 @@ func (f *follower) stepEnded(ctx context.Context, s *step, exitCode int32) {
 }
 
 // lines shows what a step prints, until it ends.
-func (f *follower) lines(ctx context.Context, namespace string, key stepKey, s *step) {
+func (f *follower) lines(ctx context.Context, key stepKey, s *step) {
 	defer close(s.read)
-	stream, err := f.cluster.Core.CoreV1().Pods(namespace).
+	stream, err := f.cluster.Core.CoreV1().Pods(v1alpha1.WorkflowNamespace).
 		GetLogs(key.pod, &corev1.PodLogOptions{Container: key.container, Follow: true}).Stream(ctx)
 	if err != nil {
 		f.logsMissing(ctx, s, err)
@@ -170,13 +142,13 @@ func (f *follower) logsMissing(ctx context.Context, s *step, err error) {
 
 // lastLook shows the steps as they ended, which the watch may not have told
 // yet, and waits until their ends have been shown.
-func (f *follower) lastLook(ctx context.Context, run v1alpha1.RunReference) {
-	tasks, err := TasksOf(ctx, f.cluster.Client, run)
+func (f *follower) lastLook(ctx context.Context, ex *v1alpha1.WorkflowExecution) {
+	tasks, err := StepsOf(ctx, f.cluster.Client, ex)
 	if err != nil {
 		return // the watch has told what it could
 	}
-	for i := range tasks {
-		f.task(ctx, &tasks[i])
+	for _, steps := range tasks {
+		f.showSteps(ctx, steps)
 	}
 	f.mu.Lock()
 	var open []chan struct{}

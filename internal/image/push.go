@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
@@ -66,6 +67,40 @@ func Resolve(ctx context.Context, ref string, o Options) (v1.Hash, error) {
 		return v1.Hash{}, o.explain("resolving", tag, err)
 	}
 	return found.Digest, nil
+}
+
+// WithProgram is the image that ref names in its registry, with a file added that
+// is what it runs.
+func WithProgram(ctx context.Context, ref string, program Text, o Options) (v1.Image, error) {
+	tag, err := name.ParseReference(ref, name.StrictValidation)
+	if err != nil {
+		return nil, fmt.Errorf("reading image: %w", err)
+	}
+	options, err := o.remote(ctx)
+	if err != nil {
+		return nil, o.explain("reading", tag, err)
+	}
+	base, err := remote.Image(tag, options...)
+	if err != nil {
+		return nil, o.explain("reading", tag, err)
+	}
+	tree := NewTree()
+	tree.Text(program.Path, program.Content, program.Mode)
+	layer, err := newLayer(tree.write)
+	if err != nil {
+		return nil, err
+	}
+	img, err := mutate.AppendLayers(base, layer)
+	if err != nil {
+		return nil, o.explain("reading", tag, err)
+	}
+	file, err := img.ConfigFile()
+	if err != nil {
+		return nil, o.explain("reading", tag, err)
+	}
+	file = file.DeepCopy()
+	file.Config.Entrypoint, file.Config.Cmd = []string{program.Path}, nil
+	return mutate.ConfigFile(img, file)
 }
 
 func (o Options) remote(ctx context.Context) ([]remote.Option, error) {

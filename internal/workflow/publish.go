@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"sigs.k8s.io/yaml"
 
@@ -21,26 +22,19 @@ type Published struct {
 	New      bool // false: this version was registered before, with this content
 }
 
-// Publish makes the bundle of r, sends it to the cluster's registry and
-// registers it in the catalog. say is told what is being done. It may be called
+// Publish makes the bundle or the image of w, sends it to the cluster's registry
+// and registers it in the catalog. say is told what is being done. It may be called
 // again: what is there already is left as it is.
 func Publish(ctx context.Context, c *connect.Cluster, w *Workflow, say func(string)) (Published, error) {
 	registry, err := c.Registry(ctx)
 	if err != nil {
 		return Published{}, err
 	}
-	say("pinning the images of its steps")
-	pinned, err := w.pinned(ctx, registry)
-	if err != nil {
-		return Published{}, err
+	publish := w.publishBundle
+	if w.Definition.Engine == EngineJob {
+		publish = w.publishImage
 	}
-	bundle, err := image.Bundle(pinned)
-	if err != nil {
-		return Published{}, fmt.Errorf("bundling workflow %s: %w", w.Definition.Name, err)
-	}
-	repository := registry.Prefix + "/workflows/" + w.Definition.Name
-	say("pushing " + repository + ":" + w.Definition.Version)
-	digest, err := image.Push(ctx, repository+":"+w.Definition.Version, bundle, registry.Options)
+	reference, digest, err := publish(ctx, registry, say)
 	if err != nil {
 		return Published{}, err
 	}
@@ -49,14 +43,36 @@ func Publish(ctx context.Context, c *connect.Cluster, w *Workflow, say func(stri
 	if err != nil {
 		return Published{}, err
 	}
-	entry, created, err := catalog.CreateWorkflow(ctx, w.entry(repository+":"+w.Definition.Version, digest.String()))
+	entry, created, err := catalog.CreateWorkflow(ctx, w.entry(reference, digest))
 	if err != nil {
 		return Published{}, connect.ExplainDataStorage(err)
 	}
 	return Published{Workflow: entry, New: created}, nil
 }
 
-// registryVariable stands in a Pipeline for the registry of the installation
+// publishBundle sends the Pipeline to the registry as a Tekton bundle.
+func (w *Workflow) publishBundle(ctx context.Context, registry connect.Registry, say func(string)) (reference, digest string, err error) {
+	say("pinning the images of its steps")
+	pinned, err := w.pinned(ctx, registry)
+	if err != nil {
+		return "", "", err
+	}
+	bundle, err := image.Bundle(pinned)
+	if err != nil {
+		return "", "", fmt.Errorf("bundling workflow %s: %w", w.Definition.Name, err)
+	}
+	return w.push(ctx, registry, bundle, say)
+}
+
+// push sends what runs to its place in the registry.
+func (w *Workflow) push(ctx context.Context, registry connect.Registry, img v1.Image, say func(string)) (reference, digest string, err error) {
+	reference = registry.Prefix + "/workflows/" + w.Definition.Name + ":" + w.Definition.Version
+	say("pushing " + reference)
+	pushed, err := image.Push(ctx, reference, img, registry.Options)
+	return reference, pushed.String(), err
+}
+
+// registryVariable stands in a workflow for the registry of the installation
 // that it is published in.
 const registryVariable = "${REGISTRY}/"
 
@@ -93,12 +109,16 @@ func (w *Workflow) pinned(ctx context.Context, registry connect.Registry) ([]byt
 func (w *Workflow) entry(reference, digest string) datastorage.WorkflowSpec {
 	sum := sha256.Sum256(w.content)
 	d := w.Definition
+	engine := d.Engine
+	if engine == "" {
+		engine = EngineTekton
+	}
 	return datastorage.WorkflowSpec{
 		WorkflowName: d.Name, Version: d.Version, Name: d.Title, Description: d.Description,
 		Owner: d.Owner, Risk: datastorage.WorkflowSpecRisk(d.Risk),
 		Content: string(w.content), ContentHash: hex.EncodeToString(sum[:]),
 		Labels: d.Labels, CustomLabels: d.CustomLabels, Parameters: d.Parameters,
-		ExecutionEngine: "tekton", ContainerImage: reference, ContainerDigest: digest,
+		ExecutionEngine: datastorage.WorkflowSpecExecutionEngine(engine), ContainerImage: reference, ContainerDigest: digest,
 		ServiceAccountName: d.ServiceAccount, Secrets: d.Secrets, ConfigMaps: d.ConfigMaps,
 		Status: "active",
 	}

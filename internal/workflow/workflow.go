@@ -1,7 +1,8 @@
 // Package workflow reads, checks and publishes workflows. One is a folder of two
-// files: workflow.yaml says what it is, pipeline.yaml is the Tekton Pipeline.
+// files: workflow.yaml says what it is, pipeline.yaml is the Tekton Pipeline; for
+// the engine job, run.sh is the program of its one container.
 //
-//	folder ──► Workflow (checked) ──► bundle in the registry ──► entry in the catalog
+//	folder ──► Workflow (checked) ──► bundle or image in the registry ──► entry in the catalog
 package workflow
 
 import (
@@ -22,6 +23,13 @@ import (
 const (
 	DefinitionFile = "workflow.yaml"
 	PipelineFile   = "pipeline.yaml"
+	ProgramFile    = "run.sh"
+)
+
+// The engines that carry out workflows.
+const (
+	EngineTekton = "tekton"
+	EngineJob    = "job"
 )
 
 // Definition is the content of workflow.yaml.
@@ -36,6 +44,11 @@ type Definition struct {
 	Owner       string `json:"owner,omitempty"`
 	Risk        string `json:"risk,omitempty"` // low, medium or high
 
+	// Engine carries out its runs: tekton (the default) or job.
+	Engine string `json:"engine,omitempty"`
+	// Image is what the one container of a job runs, or what run.sh is added to.
+	Image string `json:"image,omitempty"`
+
 	Labels       datastorage.WorkflowLabels      `json:"labels"`
 	CustomLabels datastorage.CustomLabels        `json:"customLabels,omitempty"`
 	Parameters   []datastorage.WorkflowParameter `json:"parameters,omitempty"`
@@ -49,7 +62,8 @@ type Definition struct {
 // Workflow is a workflow that was read and checked.
 type Workflow struct {
 	Definition Definition
-	Pipeline   *tekton.Pipeline
+	Pipeline   *tekton.Pipeline // of a workflow for Tekton
+	Program    []byte           // of a workflow for a job: run.sh, when there is one
 
 	content []byte // of workflow.yaml, as it was read
 }
@@ -61,21 +75,27 @@ func Read(folder fs.FS) (*Workflow, error) {
 	if err != nil {
 		return nil, missing(err, DefinitionFile)
 	}
-	pipeline, err := fs.ReadFile(folder, PipelineFile)
-	if err != nil {
-		return nil, missing(err, PipelineFile)
-	}
-	w := &Workflow{content: content, Pipeline: &tekton.Pipeline{}}
+	w := &Workflow{content: content}
 	if err := yaml.UnmarshalStrict(content, &w.Definition); err != nil {
 		return nil, fmt.Errorf("%s: %w", DefinitionFile, err)
 	}
-	if err := yaml.UnmarshalStrict(pipeline, w.Pipeline); err != nil {
-		return nil, fmt.Errorf("%s: %w", PipelineFile, err)
+	read := w.readPipeline
+	if w.Definition.Engine == EngineJob {
+		read = w.readProgram
 	}
-	if err := errors.Join(w.Definition.check(), checkPipeline(w.Pipeline), w.checkParameters()); err != nil {
-		return nil, err
+	return w, errors.Join(w.Definition.check(), read(folder))
+}
+
+func (w *Workflow) readPipeline(folder fs.FS) error {
+	raw, err := fs.ReadFile(folder, PipelineFile)
+	if err != nil {
+		return missing(err, PipelineFile)
 	}
-	return w, nil
+	w.Pipeline = &tekton.Pipeline{}
+	if err := yaml.UnmarshalStrict(raw, w.Pipeline); err != nil {
+		return fmt.Errorf("%s: %w", PipelineFile, err)
+	}
+	return errors.Join(checkPipeline(w.Pipeline), w.checkParameters())
 }
 
 func missing(err error, file string) error {
@@ -103,5 +123,17 @@ func (d *Definition) check() error {
 	if d.Risk != "" && !slices.Contains([]string{"low", "medium", "high"}, d.Risk) {
 		errs = append(errs, fmt.Errorf("%s: risk %q is not low, medium or high", DefinitionFile, d.Risk))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, d.checkEngine())...)
+}
+
+func (d *Definition) checkEngine() error {
+	switch {
+	case d.Engine != "" && d.Engine != EngineTekton && d.Engine != EngineJob:
+		return fmt.Errorf("%s: engine %q is neither %s nor %s", DefinitionFile, d.Engine, EngineTekton, EngineJob)
+	case d.Engine == EngineJob && d.Image == "":
+		return fmt.Errorf("%s: image is missing: it is what the container of a job runs", DefinitionFile)
+	case d.Engine != EngineJob && d.Image != "":
+		return fmt.Errorf("%s: image is for engine %s; the steps of a Pipeline name their own", DefinitionFile, EngineJob)
+	}
+	return nil
 }

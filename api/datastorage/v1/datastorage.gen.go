@@ -175,12 +175,15 @@ func (e WorkflowParameterType) Valid() bool {
 
 // Defines values for WorkflowSpecExecutionEngine.
 const (
+	WorkflowSpecExecutionEngineJob    WorkflowSpecExecutionEngine = "job"
 	WorkflowSpecExecutionEngineTekton WorkflowSpecExecutionEngine = "tekton"
 )
 
 // Valid indicates whether the value is a known member of the WorkflowSpecExecutionEngine enum.
 func (e WorkflowSpecExecutionEngine) Valid() bool {
 	switch e {
+	case WorkflowSpecExecutionEngineJob:
+		return true
 	case WorkflowSpecExecutionEngineTekton:
 		return true
 	default:

@@ -94,14 +94,18 @@ func waitingFor(w *v1alpha1.Waiting, now time.Time) []string {
 
 func running(ex *v1alpha1.WorkflowExecution, now time.Time) []string {
 	ref, run := ex.Status.PipelineRunRef, ex.Status.PipelineRunStatus
-	line := fmt.Sprintf("Its run is PipelineRun %s/%s", ref.Namespace, ref.Name)
+	kind, engine := "PipelineRun", "Tekton"
+	if w := ex.Status.Workflow; w != nil && w.Engine == "job" {
+		kind, engine = "Job", "Kubernetes"
+	}
+	line := fmt.Sprintf("Its run is %s %s/%s", kind, ref.Namespace, ref.Name)
 	if ex.Status.StartTime != nil {
 		line += ", started " + age(now, ex.Status.StartTime.Time) + " ago"
 	}
 	if run != nil {
 		line += fmt.Sprintf("; %d of %d tasks are done", run.CompletedTasks, run.TotalTasks)
 		if run.Message != "" {
-			line += "; Tekton says: " + run.Message
+			line += "; " + engine + " says: " + run.Message
 		}
 	}
 	limit := 30 * time.Minute

@@ -6,7 +6,6 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
-	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -84,13 +83,13 @@ func (o *logsOptions) chosen(task, step string) bool {
 // past prints what the pods of the run still know; where they are gone, the
 // last lines that the execution kept.
 func (o *logsOptions) past(ctx context.Context, c *connect.Cluster, ex *v1alpha1.WorkflowExecution) error {
-	tasks, err := follow.TasksOf(ctx, c.Client, *ex.Status.PipelineRunRef)
+	tasks, err := follow.StepsOf(ctx, c.Client, ex)
 	if err != nil {
 		return connect.Explain(err)
 	}
 	printed := false
-	for i := range tasks {
-		some, err := o.taskLines(ctx, c, ex, &tasks[i])
+	for _, steps := range tasks {
+		some, err := o.taskLines(ctx, c, ex, steps)
 		if err != nil {
 			return err
 		}
@@ -110,21 +109,20 @@ func (o *logsOptions) past(ctx context.Context, c *connect.Cluster, ex *v1alpha1
 	return nil
 }
 
-func (o *logsOptions) taskLines(ctx context.Context, c *connect.Cluster, ex *v1alpha1.WorkflowExecution, t *tekton.TaskRun) (printed bool, err error) {
-	for _, s := range t.Status.Steps {
-		task := follow.TaskName(t)
-		if t.Status.PodName == "" || !o.chosen(task, s.Name) {
+func (o *logsOptions) taskLines(ctx context.Context, c *connect.Cluster, ex *v1alpha1.WorkflowExecution, steps []follow.Step) (printed bool, err error) {
+	for _, s := range steps {
+		if s.Pod == "" || !o.chosen(s.Task, s.Name) {
 			continue
 		}
-		stream, err := c.Core.CoreV1().Pods(t.Namespace).
-			GetLogs(t.Status.PodName, &corev1.PodLogOptions{Container: s.Container}).Stream(ctx)
+		stream, err := c.Core.CoreV1().Pods(v1alpha1.WorkflowNamespace).
+			GetLogs(s.Pod, &corev1.PodLogOptions{Container: s.Container}).Stream(ctx)
 		if apierrors.IsNotFound(err) || apierrors.IsBadRequest(err) {
 			continue // the pod is gone, or the step never began
 		}
 		if err != nil {
-			return printed, connect.Explain(fmt.Errorf("reading the lines of step %s of task %s: %w", s.Name, task, err))
+			return printed, connect.Explain(fmt.Errorf("reading the lines of step %s of task %s: %w", s.Name, s.Task, err))
 		}
-		some, err := o.copyLines(stream, ex, task+"/"+s.Name)
+		some, err := o.copyLines(stream, ex, s.Task+"/"+s.Name)
 		_ = stream.Close() // only read
 		if err != nil {
 			return printed, err

@@ -115,7 +115,7 @@ func (p *problems) checkHashes(spec *api.WorkflowSpec) {
 
 func (p *problems) checkChoices(spec *api.WorkflowSpec) {
 	if e := spec.ExecutionEngine; e != "" && !e.Valid() {
-		p.add("execution_engine", "must be tekton")
+		p.add("execution_engine", "must be tekton or job")
 	}
 	if s := spec.Status; s != "" && !s.Valid() {
 		p.add("status", "must be active, deprecated, disabled or archived")
