@@ -1,6 +1,8 @@
 package execution_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
+	"kubernaut.ai/kubernaut/internal/engine"
+	"kubernaut.ai/kubernaut/internal/engine/enginetest"
 	"kubernaut.ai/kubernaut/internal/execution"
 	"kubernaut.ai/kubernaut/internal/target"
 )
@@ -26,7 +30,7 @@ type model struct {
 	executions []*v1alpha1.WorkflowExecution
 	gone       map[string]types.UID // executions that were removed by force
 	records    map[string]*v1alpha1.RemediationTarget
-	runs       map[string]*execution.Run
+	engine     *enginetest.Fake
 	policy     execution.Policy
 	rules      target.Rules
 	catalog    string // why it does not answer
@@ -34,16 +38,16 @@ type model struct {
 	workflows  map[string]execution.Workflow
 	references []execution.Reference
 	audit      bool
-	refusal    *execution.Refusal
 }
 
 func newModel() *model {
 	m := &model{
-		gone: map[string]types.UID{}, records: map[string]*v1alpha1.RemediationTarget{}, runs: map[string]*execution.Run{}, audit: true,
+		gone: map[string]types.UID{}, records: map[string]*v1alpha1.RemediationTarget{}, audit: true,
 		policy:    execution.Policy{Timeout: 30 * time.Minute, MaxWait: 15 * time.Minute, StopGrace: 30 * time.Second},
 		rules:     target.Rules{Cooldown: 5 * time.Minute, BackoffBase: time.Minute, BackoffMax: 10 * time.Minute, MaxFailures: 5},
 		workflows: map[string]execution.Workflow{},
 	}
+	m.engine = enginetest.NewFake(func() time.Time { return m.now })
 	for _, name := range []string{"heal", "drain"} {
 		m.workflows[name] = execution.Workflow{Resolved: &v1alpha1.ResolvedWorkflow{
 			Image: "registry/" + name + "@sha256:1", Engine: "tekton", ServiceAccountName: v1alpha1.DefaultServiceAccount, Registered: true,
@@ -84,15 +88,16 @@ func (m *model) settle(t *testing.T) []said {
 func (m *model) step(ex *v1alpha1.WorkflowExecution) (said, bool) {
 	s := m.snapshot(ex)
 	d := execution.Decide(s)
-	if d.Do == execution.Start && m.refusal != nil || d.Do == execution.Occupy && m.refusal != nil {
-		s.Run.Refused = m.refusal
+	if d.Do != execution.Nothing {
+		effect, err := m.act(s, d)
+		refused, ok := errors.AsType[*engine.Refused](err)
+		if !ok {
+			return said{who: ex.Name, rule: d.Rule, effect: string(d.Do) + effect}, true
+		}
+		s.Run.Refused = &refused.Refusal
 		d = execution.Decide(s)
 	}
-	line := said{who: ex.Name, rule: d.Rule, effect: string(d.Do)}
-	if d.Do != execution.Nothing {
-		line.effect += m.act(s, d)
-		return line, true
-	}
+	line := said{who: ex.Name, rule: d.Rule}
 	if execution.Ended(ex) && !slices.Contains(ex.Finalizers, v1alpha1.ExecutionFinalizer) {
 		return line, false
 	}
@@ -145,8 +150,8 @@ func tell(before, next *v1alpha1.WorkflowExecutionStatus) string {
 }
 
 func (m *model) snapshot(ex *v1alpha1.WorkflowExecution) execution.Snapshot {
-	s := execution.Snapshot{Now: m.now, Policy: m.policy, Execution: ex, Run: execution.Run{State: execution.RunAbsent, Fresh: true, Name: runName(ex.Name), Namespace: v1alpha1.WorkflowNamespace}}
-	s.Policy.Running = len(m.runs)
+	s := execution.Snapshot{Now: m.now, Policy: m.policy, Execution: ex, Run: m.observe(refOf(ex))}
+	s.Policy.Running = m.engine.Len()
 	key, err := target.Canonical(kinds, ex.Spec.TargetResource)
 	if err != nil {
 		s.Target.Problem = &execution.Problem{Rule: "invalid-target", Reason: v1alpha1.FailureConfigurationError, Message: err.Error()}
@@ -155,10 +160,6 @@ func (m *model) snapshot(ex *v1alpha1.WorkflowExecution) execution.Snapshot {
 	}
 	if rt := m.records[key]; rt != nil {
 		s.Target.Object, s.Target.Status = rt, rt.Status
-	}
-	if run := m.runs[runName(ex.Name)]; run != nil {
-		s.Run = *run
-		s.Run.Fresh = true
 	}
 	s.Workflow = m.workflow(ex)
 	for _, other := range m.executions {
@@ -190,8 +191,22 @@ func (m *model) workflow(ex *v1alpha1.WorkflowExecution) execution.Workflow {
 
 func runName(name string) string { return name + "-run" }
 
-func (m *model) act(s execution.Snapshot, d execution.Decision) string {
+func refOf(ex *v1alpha1.WorkflowExecution) engine.Ref {
+	return engine.Ref{Name: runName(ex.Name), Execution: ex.UID}
+}
+
+// observe looks at a run; in memory nothing can fail.
+func (m *model) observe(ref engine.Ref) execution.Run {
+	run, err := m.engine.Observe(context.Background(), ref, engine.Fresh)
+	if err != nil {
+		panic(err)
+	}
+	return run
+}
+
+func (m *model) act(s execution.Snapshot, d execution.Decision) (effect string, err error) {
 	ex := s.Execution
+	ctx, ref := context.Background(), refOf(ex)
 	switch d.Do {
 	case execution.AddFinalizer:
 		ex.Finalizers = []string{v1alpha1.ExecutionFinalizer}
@@ -209,36 +224,29 @@ func (m *model) act(s execution.Snapshot, d execution.Decision) string {
 		if m.lose != "" {
 			m.catalog, m.lose = m.lose, ""
 		}
-		return " " + s.Target.Key
+		return " " + s.Target.Key, nil
 	case execution.Release:
 		rt := m.recordOf(s.Target.Key)
 		rt.Status = m.rules.Release(rt.Status, target.OutcomeOf(ex))
-		return " " + s.Target.Key + ": " + rt.Status.Message
+		return " " + s.Target.Key + ": " + rt.Status.Message, nil
 	case execution.Start:
-		m.runs[runName(ex.Name)] = &execution.Run{
-			State: execution.RunActive, Name: runName(ex.Name), Namespace: v1alpha1.WorkflowNamespace, Ours: true, Kept: true, Created: m.now, Reason: "Started",
-		}
+		return "", m.engine.Start(ctx, engine.Spec{Ref: ref})
 	case execution.Occupy:
-		m.runs[runName(ex.Name)] = &execution.Run{State: execution.RunActive, Name: runName(ex.Name), Ours: true, Kept: true, Occupant: true, Stopping: v1alpha1.CancelImmediate}
+		return "", m.engine.Occupy(ctx, engine.Spec{Ref: ref})
 	case execution.Cancel:
-		return m.stop(runName(ex.Name), d.Stop)
+		return m.stop(ref, d.Stop)
 	case execution.LetRunGo:
-		delete(m.runs, runName(ex.Name))
+		return "", m.engine.LetGo(ctx, ref)
 	}
-	return ""
+	return "", nil
 }
 
-func (m *model) stop(name string, stop execution.Stop) string {
-	run := m.runs[name]
-	if run.State != execution.RunActive || run.Deleting {
-		run.Orphans = nil
-		return " parts: " + strings.Join(run.Alive, ", ")
+func (m *model) stop(ref engine.Ref, stop execution.Stop) (effect string, err error) {
+	effect = fmt.Sprintf(" (%s, %s)", stop.Mode, stop.Reason)
+	if run := m.observe(ref); run.State != execution.RunActive || run.Deleting {
+		effect = " parts: " + strings.Join(run.Alive, ", ")
 	}
-	run.Stopping = stop.Mode
-	if run.StopReason == "" {
-		run.StopReason = stop.Reason
-	}
-	return fmt.Sprintf(" (%s, %s)", stop.Mode, stop.Reason)
+	return effect, m.engine.Cancel(context.Background(), ref, stop)
 }
 
 func (m *model) recordOf(key string) *v1alpha1.RemediationTarget {
@@ -256,20 +264,19 @@ func (m *model) keep() []said {
 		if h == nil || m.gone[h.Name] != h.UID {
 			continue
 		}
-		run := execution.Run{State: execution.RunAbsent}
-		if r := m.runs[h.RunName]; r != nil {
-			run = *r
-		}
-		run.Fresh = true
-		d := execution.Abandoned(run)
+		ref := engine.Ref{Name: h.RunName, Execution: h.UID}
+		d := execution.Abandoned(m.observe(ref))
 		line := said{who: "-", rule: d.Rule, effect: string(d.Do)}
 		switch d.Do {
 		case execution.Nothing:
 			continue
 		case execution.Cancel:
-			line.effect += m.stop(h.RunName, d.Stop)
+			effect, _ := m.stop(ref, d.Stop)
+			line.effect += effect
 		case execution.Occupy:
-			m.runs[h.RunName] = &execution.Run{State: execution.RunActive, Ours: true, Occupant: true}
+			if err := m.engine.Occupy(context.Background(), engine.Spec{Ref: ref}); err != nil {
+				continue // it is tried again
+			}
 		case execution.Release:
 			o := target.Outcome{Execution: h.UID, Name: h.Namespace + "/" + h.Name, WorkflowID: h.WorkflowID, Phase: d.Ending.Phase, At: m.now}
 			if f := d.Ending.Failure; f != nil {

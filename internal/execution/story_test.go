@@ -133,9 +133,9 @@ func (m *model) vanish(words []string) error {
 // run NAME WHAT …
 func (m *model) runEvent(words []string) error {
 	name := runName(words[0])
-	run := m.runs[name]
+	run := m.engine.Run(name)
 	if words[1] == "is-a-stranger" {
-		m.runs[name] = &execution.Run{State: execution.RunActive, Name: name, Namespace: v1alpha1.WorkflowNamespace, Created: m.now}
+		m.engine.Take(name)
 		return nil
 	}
 	if run == nil {
@@ -174,7 +174,7 @@ func (m *model) runEvent(words []string) error {
 	case "parts-end":
 		run.Alive, run.Orphans = nil, nil
 	case "vanishes":
-		*run = execution.Run{State: execution.RunAbsent, Name: name, Namespace: v1alpha1.WorkflowNamespace, Alive: run.Alive, Orphans: run.Alive}
+		m.engine.Vanish(name)
 	case "loses":
 		run.LostChild, run.LostReason = words[2], v1alpha1.FailureReason(words[3])
 	case "awakes": // a paused old controller, or somebody else, sets it going again
@@ -230,9 +230,9 @@ func (m *model) catalogEvent(words []string) error {
 
 // refuse REASON [passing] | refuse nothing
 func (m *model) refuse(words []string) error {
-	m.refusal = nil
+	m.engine.Refusal = nil
 	if words[0] != "nothing" {
-		m.refusal = &execution.Refusal{Reason: v1alpha1.FailureReason(words[0]), Message: "the API server says no", Passing: len(words) > 1}
+		m.engine.Refusal = &execution.Refusal{Reason: v1alpha1.FailureReason(words[0]), Message: "the API server says no", Passing: len(words) > 1}
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"kubernaut.ai/kubernaut/api/v1alpha1"
 	"kubernaut.ai/kubernaut/internal/execution"
 )
 
@@ -27,7 +29,7 @@ func TestTranscripts(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no transcripts: %v", err)
 	}
-	rules := map[string]bool{}
+	rules, endings := map[string]bool{}, map[string]bool{}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
 			raw, err := os.ReadFile(file)
@@ -35,6 +37,9 @@ func TestTranscripts(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := play(t, string(raw), rules)
+			for _, found := range ending.FindAllStringSubmatch(got, -1) {
+				endings[found[1]] = true
+			}
 			if *update {
 				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 					t.Fatal(err)
@@ -51,7 +56,20 @@ func TestTranscripts(t *testing.T) {
 			t.Errorf("no transcript shows rule %s", name)
 		}
 	}
+	for _, reason := range v1alpha1.FailureReasons {
+		if !endings[string(reason)] && reason != v1alpha1.FailureHolderLost { // which is that of a record alone
+			t.Errorf("no transcript ends with %s", reason)
+		}
+	}
+	for _, reason := range v1alpha1.SkipReasons {
+		if !endings[string(reason)] {
+			t.Errorf("no transcript ends with %s", reason)
+		}
+	}
 }
+
+// ending finds how executions end in a transcript.
+var ending = regexp.MustCompile(`status: (?:Completed|Failed|Skipped|Cancelled)/(\w+)`)
 
 // play tells a story: comments and events stay, decisions are made anew.
 func play(t *testing.T, script string, rules map[string]bool) string {

@@ -42,6 +42,8 @@ type Stage struct {
 	Spec func(engine.Ref) engine.Spec
 	// Play makes something happen to a run, and returns when it has.
 	Play func(*testing.T, engine.Ref, Event)
+	// Ref names a run that nobody has named yet. nil: by chance.
+	Ref func(*testing.T) engine.Ref
 	// Slow worlds take a while to show what happened; this one waits until ok.
 	// nil: what happened is shown at once.
 	Until func(t *testing.T, what string, ok func() error)
@@ -72,10 +74,18 @@ func Run(t *testing.T, s Stage) {
 		{"NothingIsOwedToARunThatIsAbsent", nothingThere},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			id := uuid.NewUUID()
-			c.test(&play{T: t, stage: s, ref: engine.Ref{Name: "play-" + string(id)[:8], Execution: id}})
+			ref := s.Ref
+			if ref == nil {
+				ref = byChance
+			}
+			c.test(&play{T: t, stage: s, ref: ref(t)})
 		})
 	}
+}
+
+func byChance(*testing.T) engine.Ref {
+	id := uuid.NewUUID()
+	return engine.Ref{Name: "play-" + string(id)[:8], Execution: id}
 }
 
 // play is one test: a run that may or may not exist.
