@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -34,14 +33,13 @@ func TestMain(m *testing.M) {
 
 // program is a running `datastorage serve`.
 type program struct {
-	t       *testing.T
+	t       testing.TB
 	address string
 	env     []string
 	config  string
 	log     *lines
 	cmd     *exec.Cmd
 	ended   chan error
-	settled int // looks in a row that found nothing parked
 }
 
 // lines collects a log.
@@ -63,7 +61,7 @@ func (l *lines) String() string {
 }
 
 // newProgram prepares `datastorage serve` on a free port, for these servers.
-func newProgram(t *testing.T, databaseURL, redisURL string) *program {
+func newProgram(t testing.TB, databaseURL, redisURL string) *program {
 	t.Helper()
 	p := &program{t: t, address: freeAddress(t), log: &lines{}, config: filepath.Join(t.TempDir(), "config.yaml")}
 	config := fmt.Sprintf("listen: %q\nauth: none\ndatabase: {connectTimeout: 2s}\nshutdown: {drain: 100ms}\n", p.address)
@@ -78,7 +76,7 @@ func newProgram(t *testing.T, databaseURL, redisURL string) *program {
 	return p
 }
 
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -143,7 +141,7 @@ func (p *program) await(path string, status int) {
 
 // migrated makes a database with the schema and returns its URL as the owner and as
 // the service.
-func migrated(t *testing.T, server *servers.Postgres) (owner, service string) {
+func migrated(t testing.TB, server *servers.Postgres) (owner, service string) {
 	t.Helper()
 	owner = server.Database()
 	must(t, postgres.Migrate(t.Context(), owner, "service", slog.New(slog.DiscardHandler)))
@@ -224,27 +222,4 @@ func TestMigrateRefuses(t *testing.T) {
 			t.Errorf("%s: %v, want %q", why, err, c.want)
 		}
 	}
-}
-
-// awaitRedriven waits until nothing is parked any more, and nothing moved aside.
-func (p *program) awaitRedriven() {
-	p.t.Helper()
-	var metrics string
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
-		if res, err := http.Get(p.url() + "/metrics"); err == nil {
-			body, _ := io.ReadAll(res.Body)
-			_ = res.Body.Close()
-			metrics = string(body)
-		}
-		if strings.Contains(metrics, "\ndatastorage_parked_events 0\n") && strings.Contains(metrics, "\ndatastorage_poison_events 0\n") {
-			// The number is of the last look: it must hold for two of them.
-			if p.settled++; p.settled > 2*int(watchEvery/(200*time.Millisecond)) {
-				return
-			}
-		} else {
-			p.settled = 0
-		}
-		<-time.After(200 * time.Millisecond)
-	}
-	p.t.Fatalf("parked events are not delivered after a minute:\n%s", metrics)
 }

@@ -60,13 +60,31 @@ func run(cmd *exec.Cmd, started chan<- error, ended chan<- struct{}) {
 	close(ended)
 }
 
-// kill ends the server and all it has started at once, as a crash does.
+// kill ends the server and all it has started at once, as a crash does. It is stopped
+// first, so that it starts nothing more meanwhile.
 func (p *process) kill() {
 	p.t.Helper()
-	for _, pid := range append(descendants(p.pid), p.pid) {
-		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended by itself
+	_ = syscall.Kill(p.pid, syscall.SIGSTOP) // it may have ended by itself
+	children := descendants(p.pid)
+	for _, pid := range append(children, p.pid) {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 	p.wait()
+	for _, pid := range children { // a server does not start while its last one still holds its memory
+		for deadline := time.Now().Add(patience); runs(pid) && time.Now().Before(deadline); {
+			<-time.After(time.Millisecond)
+		}
+	}
+}
+
+// runs says whether a process is there and not only waits to be buried.
+func runs(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	_, after, _ := strings.Cut(string(stat), ") ")
+	return !strings.HasPrefix(after, "Z") && !strings.HasPrefix(after, "X")
 }
 
 // stop tells the server to end and waits for it.
