@@ -25,6 +25,7 @@ type Config struct {
 	Database   DatabaseConfig    `json:"database"`
 	Redis      RedisConfig       `json:"redis"`
 	Limits     LimitsConfig      `json:"limits"`
+	Retention  RetentionConfig   `json:"retention"`
 	Shutdown   ShutdownConfig    `json:"shutdown"`
 	Log        service.LogConfig `json:"log"`
 
@@ -49,9 +50,37 @@ type RedisConfig struct {
 type LimitsConfig struct {
 	BatchEvents       int     `json:"batchEvents"`       // default and at most 1000
 	BodyBytes         int     `json:"bodyBytes"`         // default 16 MiB
+	BodiesBytes       int     `json:"bodiesBytes"`       // of all large bodies at once; default twice bodyBytes
 	RequestsPerSecond float64 `json:"requestsPerSecond"` // of one caller; default 5000
 	Burst             int     `json:"burst"`             // default twice requestsPerSecond
 }
+
+// RetentionConfig is which events are removed, and when. Without policies all are kept.
+type RetentionConfig struct {
+	Every    metav1.Duration `json:"every"`    // default 24h
+	Policies []PolicyConfig  `json:"policies"` // the first that matches an event decides
+}
+
+// PolicyConfig keeps the events that it matches for some days.
+type PolicyConfig struct {
+	Category  string `json:"category"`  // empty: every one
+	Outcome   string `json:"outcome"`   // empty: every one
+	Namespace string `json:"namespace"` // empty: every one, and none
+	KeepDays  int    `json:"keepDays"`  // at least 8
+}
+
+// policies are the policies in the words of the contract.
+func (r RetentionConfig) policies() []api.RetentionPolicy {
+	var all []api.RetentionPolicy
+	for _, p := range r.Policies {
+		all = append(all, api.RetentionPolicy{Category: p.Category, Outcome: p.Outcome, Namespace: p.Namespace, KeepDays: p.KeepDays})
+	}
+	return all
+}
+
+// leastKeep is the fewest days that a policy may keep events, unless the owner of the
+// database has raised it there.
+const leastKeep = 8
 
 // ShutdownConfig is how long the steps of an orderly end may take. Together they
 // stay below the pod's grace period of 30 s.
@@ -102,6 +131,9 @@ func (c *Config) setDefaults() {
 	if c.Shutdown.Grace.Duration == 0 {
 		c.Shutdown.Grace.Duration = 15 * time.Second
 	}
+	if c.Retention.Every.Duration == 0 {
+		c.Retention.Every.Duration = 24 * time.Hour
+	}
 }
 
 func (c *Config) validate() error {
@@ -117,7 +149,12 @@ func (c *Config) validate() error {
 	check(c.Database.MaxConnections >= 0, "database.maxConnections is negative")
 	check(c.Redis.Capacity >= 0, "redis.capacity is negative")
 	check(c.Limits.BatchEvents >= 0 && c.Limits.BatchEvents <= api.MaxBatchEvents, fmt.Sprintf("limits.batchEvents must be between 1 and %d", api.MaxBatchEvents))
-	check(c.Limits.BodyBytes >= 0 && c.Limits.RequestsPerSecond >= 0 && c.Limits.Burst >= 0, "limits must not be negative")
+	check(c.Limits.BodyBytes >= 0 && c.Limits.BodiesBytes >= 0 && c.Limits.RequestsPerSecond >= 0 && c.Limits.Burst >= 0, "limits must not be negative")
+	check(c.Retention.Every.Duration >= time.Minute, "retention.every is less than a minute")
+	for i, p := range c.Retention.Policies {
+		check(p.KeepDays >= leastKeep, fmt.Sprintf("retention.policies[%d].keepDays must be at least %d", i, leastKeep))
+		check(p.Outcome == "" || api.EventOutcome(p.Outcome).Valid(), fmt.Sprintf("retention.policies[%d].outcome is %q: write success, failure or pending", i, p.Outcome))
+	}
 	for _, d := range []time.Duration{
 		c.Database.ConnectTimeout.Duration, c.Database.StatementTimeout.Duration, c.Database.LockTimeout.Duration,
 		c.Shutdown.Drain.Duration, c.Shutdown.Grace.Duration,

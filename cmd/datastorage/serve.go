@@ -98,9 +98,10 @@ func serveWith(ctx context.Context, config Config, p parts) error {
 	metrics := datastorage.NewMetrics()
 	watch := newWatch(p, metrics)
 	handler := datastorage.New(datastorage.Options{
-		Trail: p.store, Reader: p.store, Overflow: overflowOf(p), Catalog: p.store, Gate: p.gate, Log: p.log, Metrics: metrics, Health: watch, Ending: watch.ended,
+		Trail: p.store, Reader: p.store, Overflow: overflowOf(p), Parking: overflowOf(p), Holds: p.store, Retention: p.store, Catalog: p.store,
+		Gate: p.gate, Log: p.log, Metrics: metrics, Health: watch, Ending: watch.ended, Policies: config.Retention.policies(),
 		Limits: datastorage.Limits{
-			BatchEvents: config.Limits.BatchEvents, BodyBytes: config.Limits.BodyBytes,
+			BatchEvents: config.Limits.BatchEvents, BodyBytes: config.Limits.BodyBytes, BodiesBytes: config.Limits.BodiesBytes,
 			RequestsPerSecond: config.Limits.RequestsPerSecond, Burst: config.Limits.Burst,
 		},
 	})
@@ -117,15 +118,23 @@ func serveWith(ctx context.Context, config Config, p parts) error {
 	var running sync.WaitGroup
 	running.Go(func() { watch.run(jobs) })
 	running.Go(func() { p.store.KeepMonthsAhead(jobs, time.Now) })
+	running.Go(func() { handler.KeepRetention(jobs, config.Retention.Every.Duration) })
 	if p.parked != nil {
 		running.Go(func() { p.parked.Redrive(jobs, p.store) })
+		running.Go(func() { handler.KeepMemory(jobs) })
 	}
 	err = server.Serve(ctx, watch.end, config.Shutdown.Drain.Duration, config.Shutdown.Grace.Duration)
 	stopJobs()
 	return errors.Join(err, awaitJobs(&running))
 }
 
-func overflowOf(p parts) datastorage.Overflow {
+// parking is all that a service parks with.
+type parking interface {
+	datastorage.Overflow
+	datastorage.Parking
+}
+
+func overflowOf(p parts) parking {
 	if p.parked == nil {
 		return datastorage.NoOverflow{}
 	}

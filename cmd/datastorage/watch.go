@@ -39,7 +39,7 @@ func newWatch(p parts, m *datastorage.Metrics) *watch {
 // run asks until ctx ends.
 func (w *watch) run(ctx context.Context) {
 	for {
-		w.ask(ctx, watchPG, w.parts.store.Ready)
+		w.ask(ctx, watchPG, w.askPostgreSQL)
 		if w.parts.parked != nil {
 			w.ask(ctx, watchRedis, w.askRedis)
 		}
@@ -52,11 +52,26 @@ func (w *watch) run(ctx context.Context) {
 }
 
 func (w *watch) askRedis(ctx context.Context) error {
-	parked, poison, err := w.parts.parked.Count(ctx)
-	if err == nil {
-		w.metrics.Waiting(parked, poison)
+	parked := w.parts.parked
+	waiting, poisoned, err := parked.Count(ctx)
+	if err != nil {
+		return err
 	}
-	return err
+	oldest, err := parked.OldestAge(ctx)
+	if err != nil {
+		return err
+	}
+	w.metrics.Overflow(datastorage.Overflowing{
+		Waiting: waiting, Poisoned: poisoned, Capacity: parked.Capacity(), Oldest: oldest, Moved: parked.Moved(),
+	})
+	return nil
+}
+
+func (w *watch) askPostgreSQL(ctx context.Context) error {
+	store := w.parts.store
+	used, idle, limit := store.Connections()
+	w.metrics.Database(used, idle, limit, store.MonthsAhead(time.Now()))
+	return store.Ready(ctx)
 }
 
 // ask asks one dependency and says aloud when its answer has changed.

@@ -26,6 +26,8 @@ func TestAway(t *testing.T) {
 	want[api.EventAcknowledgement](t, w.post(t, eventsPath, event(2)), http.StatusAccepted)
 	want[api.BatchAcknowledgement](t, w.post(t, batchPath, []api.AuditEvent{event(1), event(3)}), http.StatusAccepted)
 	wantProblem(t, w.post(t, batchPath, []api.AuditEvent{event(4), event(2, severe)}), http.StatusConflict, "[1].event_id")
+	wantResults(t, w.post(t, partialPath, []api.AuditEvent{event(1), event(2, severe), event(3)}), result{Status: 202},
+		result{409, []string{"event_id"}}, result{Status: 202})
 	child := event(5, func(e *api.AuditEvent) { e.ParentEventID = event(2).EventID })
 	want[api.EventAcknowledgement](t, w.post(t, eventsPath, child), http.StatusAccepted)
 	retry := w.get(t, eventsPath)
@@ -37,10 +39,13 @@ func TestAway(t *testing.T) {
 	t.Log("Both are away: nothing is pretended")
 	w.redis.Kill()
 	wantProblem(t, w.post(t, eventsPath, event(6)), http.StatusServiceUnavailable)
+	wantProblem(t, w.post(t, partialPath, []api.AuditEvent{event(6), event(7)}), http.StatusServiceUnavailable)
 
-	t.Log("Redis is away: writes go on")
+	t.Log("Redis is away: writes go on, and what was parked is remembered")
 	w.postgres.Restart()
 	want[api.EventAcknowledgement](t, w.post(t, eventsPath, event(6)), http.StatusCreated)
+	wantProblem(t, w.post(t, eventsPath, event(2, severe)), http.StatusConflict, "event_id")
+	wantProblem(t, w.post(t, batchPath, []api.AuditEvent{event(8), event(3, severe)}), http.StatusConflict, "[1].event_id")
 
 	t.Log("Both are back, and what is parked keeps its ids until it has moved")
 	w.redis.Restart()

@@ -1,6 +1,7 @@
 package datastorage
 
 import (
+	"bytes"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -69,9 +70,27 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error
 			detail: fmt.Sprintf("the content encoding %q is not known; send gzip or none", encoding),
 		}
 	}
-	body, err := io.ReadAll(io.LimitReader(reader, limit+1))
-	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok || int64(len(body)) > limit {
-		_ = tooLarge
+	return s.readAll(r, reader, limit)
+}
+
+// smallBody is what a body may have without waiting for others.
+const smallBody = 64 << 10
+
+// readAll reads a body. A large one first waits until there is room beside the other
+// large ones, so that many of them take no more memory than there is.
+func (s *Server) readAll(r *http.Request, reader io.Reader, limit int64) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(reader, min(smallBody, limit+1)))
+	if err == nil && len(body) == smallBody {
+		if err := s.bodies.wait(r, limit); err != nil {
+			return nil, err
+		}
+		var rest bytes.Buffer
+		rest.Grow(int(min(max(r.ContentLength, smallBody), limit)))
+		rest.Write(body)
+		_, err = io.Copy(&rest, io.LimitReader(reader, limit+1-smallBody))
+		body = rest.Bytes()
+	}
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge || int64(len(body)) > limit {
 		return nil, s.tooLarge(fmt.Sprintf("the body has more than %d bytes; send less at once", limit))
 	}
 	if err != nil {

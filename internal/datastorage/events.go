@@ -41,18 +41,21 @@ func (s *Server) CreateAuditEvent(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// CreateAuditEvents records several events, all or none.
-func (s *Server) CreateAuditEvents(w http.ResponseWriter, r *http.Request) {
+// CreateAuditEvents records several events, all or none unless partial is asked for.
+func (s *Server) CreateAuditEvents(w http.ResponseWriter, r *http.Request, p api.CreateAuditEventsParams) {
 	s.serve(w, r, Access{"create", auditEvents}, func(ctx context.Context, who Caller) (answer, error) {
+		if err := checkQuery(r.URL.Query(), p); err != nil {
+			return answer{}, err
+		}
+		if p.Partial {
+			return s.createEach(ctx, w, r, who)
+		}
 		var events []api.AuditEvent
 		if err := s.readJSON(w, r, &events); err != nil {
 			return answer{}, err
 		}
-		if len(events) == 0 {
-			return answer{}, invalid("send at least one event", api.FieldProblem{Field: "body", Message: "must be an array with at least one event"})
-		}
-		if len(events) > s.limits.BatchEvents {
-			return answer{}, s.tooLarge(fmt.Sprintf("%d events are more than one batch may have, which is %d; send several", len(events), s.limits.BatchEvents))
+		if err := s.checkSize(len(events)); err != nil {
+			return answer{}, err
 		}
 		sealed, outcome, err := s.record(ctx, who, events, func(i int) string { return fmt.Sprintf("[%d].", i) })
 		if err != nil {
@@ -67,28 +70,49 @@ func (s *Server) CreateAuditEvents(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// checkSize says why a batch of so many events is not taken, or nil.
+func (s *Server) checkSize(events int) error {
+	if events == 0 {
+		return invalid("send at least one event", api.FieldProblem{Field: "body", Message: "must be an array with at least one event"})
+	}
+	if events > s.limits.BatchEvents {
+		return s.tooLarge(fmt.Sprintf("%d events are more than one batch may have, which is %d; send several", events, s.limits.BatchEvents))
+	}
+	return nil
+}
+
 // record checks events and makes them safe. prefix is what stands before the name
 // of a field of the i-th.
 func (s *Server) record(ctx context.Context, who Caller, events []api.AuditEvent, prefix func(i int) string) ([]audit.Sealed, Outcome, error) {
-	window := audit.Window{Now: s.now()}
-	if tooOld(events, window) {
-		allowed, err := s.gate.Allows(ctx, who, Access{"backdate", auditEvents})
-		if err != nil {
-			return nil, 0, err
-		}
-		window.Backdate = allowed
+	window, err := s.window(ctx, who, events)
+	if err != nil {
+		return nil, 0, err
 	}
 	sealed, err := sealAll(events, who, window, prefix)
 	if err != nil {
 		return nil, 0, err
 	}
-	outcome, err := s.recorder.record(ctx, sealed)
+	kept, err := s.recorder.record(ctx, sealed)
 	if err != nil {
 		s.metrics.refused(len(events))
 		return nil, 0, aboutFields(err, sealed, prefix)
 	}
-	s.metrics.recorded(outcome, len(events))
-	return sealed, outcome, nil
+	for i := range sealed {
+		s.metrics.recorded(kept.of(i), 1)
+	}
+	return sealed, kept.Outcome, nil
+}
+
+// window is the span of times that the events of a caller may bear. The right to
+// backdate is asked about only when it is needed.
+func (s *Server) window(ctx context.Context, who Caller, events []api.AuditEvent) (audit.Window, error) {
+	window := audit.Window{Now: s.now()}
+	if !tooOld(events, window) {
+		return window, nil
+	}
+	allowed, err := s.gate.Allows(ctx, who, Access{"backdate", auditEvents})
+	window.Backdate = allowed
+	return window, err
 }
 
 func tooOld(events []api.AuditEvent, w audit.Window) bool {
@@ -107,23 +131,9 @@ func sealAll(events []api.AuditEvent, who Caller, window audit.Window, prefix fu
 	sealed := make([]audit.Sealed, len(events))
 	used := make(map[uuid.UUID]int, len(events))
 	for i := range events {
-		e := &events[i]
-		if e.EventID == uuid.Nil {
-			e.EventID = uuid.New()
-		}
-		if who.ID != "" {
-			e.ActorType, e.ActorID = who.Type, who.ID
-		}
-		problems := audit.Check(e, window)
-		if other, twice := used[e.EventID]; twice {
-			problems = append(problems, api.FieldProblem{Field: "event_id", Message: fmt.Sprintf("is also that of event [%d]", other)})
-		}
-		used[e.EventID] = i
-		var err error
-		if sealed[i], err = audit.Seal(*e); err != nil {
-			problems = append(problems, fieldProblem(err))
-		}
-		sealed[i].ReceivedAt = window.Now.UTC().Truncate(time.Microsecond)
+		var problems []api.FieldProblem
+		sealed[i], problems = sealOne(&events[i], who, window)
+		problems = append(problems, twice(used, sealed[i].Event.EventID, i)...)
 		for _, p := range problems {
 			found = append(found, api.FieldProblem{Field: prefix(i) + p.Field, Message: p.Message})
 		}
@@ -132,6 +142,33 @@ func sealAll(events []api.AuditEvent, who Caller, window audit.Window, prefix fu
 		return nil, invalid("nothing was kept; correct the fields named and send it again", found[:min(len(found), maxFields)]...)
 	}
 	return sealed, nil
+}
+
+// sealOne checks one event and fixes its content, or says what is wrong with it.
+func sealOne(e *api.AuditEvent, who Caller, window audit.Window) (audit.Sealed, []api.FieldProblem) {
+	if e.EventID == uuid.Nil {
+		e.EventID = uuid.New()
+	}
+	if who.ID != "" {
+		e.ActorType, e.ActorID = who.Type, who.ID
+	}
+	problems := audit.Check(e, window)
+	sealed, err := audit.Seal(*e)
+	if err != nil {
+		sealed.Event.EventID = e.EventID
+		problems = append(problems, fieldProblem(err))
+	}
+	sealed.ReceivedAt = window.Now.UTC().Truncate(time.Microsecond)
+	return sealed, problems
+}
+
+// twice objects to an id that another event of the batch has.
+func twice(used map[uuid.UUID]int, id uuid.UUID, i int) []api.FieldProblem {
+	if other, twice := used[id]; twice {
+		return []api.FieldProblem{{Field: "event_id", Message: fmt.Sprintf("is also that of event [%d]", other)}}
+	}
+	used[id] = i
+	return nil
 }
 
 // maxFields is how many problems one answer names.

@@ -11,12 +11,14 @@ import (
 	"k8s.io/apimachinery/pkg/util/cache"
 
 	api "kubernaut.ai/kubernaut/api/datastorage/v1"
+	"kubernaut.ai/kubernaut/internal/audit"
 )
 
 // Limits bound what one client can ask for. A zero value means the default.
 type Limits struct {
 	BatchEvents       int     // events in one batch; default and at most 1000
 	BodyBytes         int     // bytes of a body after decompression; default 16 MiB
+	BodiesBytes       int     // bytes of all large bodies that are worked on at once; default twice BodyBytes
 	RequestsPerSecond float64 // of one caller; default 5000
 	Burst             int     // requests of one caller at once; default twice as many
 }
@@ -24,6 +26,7 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	l.BatchEvents = cmp.Or(l.BatchEvents, api.MaxBatchEvents)
 	l.BodyBytes = cmp.Or(l.BodyBytes, api.MaxBodyBytes)
+	l.BodiesBytes = max(cmp.Or(l.BodiesBytes, 2*l.BodyBytes), l.BodyBytes)
 	l.RequestsPerSecond = cmp.Or(l.RequestsPerSecond, 5000)
 	l.Burst = cmp.Or(l.Burst, int(2*l.RequestsPerSecond))
 	return l
@@ -33,6 +36,9 @@ func (l Limits) withDefaults() Limits {
 func (l Limits) announce(h http.Header) {
 	h.Set(api.HeaderMaxBatchEvents, strconv.Itoa(l.BatchEvents))
 	h.Set(api.HeaderMaxBodyBytes, strconv.Itoa(l.BodyBytes))
+	h.Set(api.HeaderMaxDataBytes, strconv.Itoa(audit.MaxDataBytes))
+	h.Set(api.HeaderMaxDataDepth, strconv.Itoa(audit.MaxDataDepth))
+	h.Set(api.HeaderRate, strconv.FormatFloat(l.RequestsPerSecond, 'f', -1, 64))
 }
 
 const (

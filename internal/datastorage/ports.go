@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -34,6 +35,47 @@ type Overflow interface {
 	Park(ctx context.Context, events []audit.Sealed) error
 	// Parked returns the digests of those ids that are parked.
 	Parked(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]audit.Digest, error)
+	// Each calls do for all that is parked, in no order; some of it perhaps twice.
+	Each(ctx context.Context, do func(uuid.UUID, audit.Digest)) error
+}
+
+// Parking is the Overflow as an operator sees it.
+type Parking interface {
+	// Count returns how many events wait, and how many were moved aside because they
+	// can never be delivered.
+	Count(ctx context.Context) (waiting, poisoned int64, err error)
+	// List returns entries of a queue behind a place ("" is the beginning), the oldest
+	// first: at most limit, fewer when they are large, none when there are no more.
+	List(ctx context.Context, q api.ParkedQueue, after string, limit int) ([]api.ParkedEntry, error)
+	// Find returns those of the entries that are in a queue.
+	Find(ctx context.Context, q api.ParkedQueue, places []string) ([]api.ParkedEntry, error)
+	// Retry puts poisoned entries behind the waiting ones, and returns how many it found.
+	Retry(ctx context.Context, places []string) (int, error)
+	// Purge removes entries with their ids, and returns how many it found. An event
+	// that the trail does not have is lost.
+	Purge(ctx context.Context, q api.ParkedQueue, places []string) (int, error)
+}
+
+// Holds keep the events of a case, whatever the policies of retention say.
+type Holds interface {
+	// PlaceHold keeps a new hold and returns it with its time.
+	PlaceHold(ctx context.Context, h api.Hold) (api.Hold, error)
+	// ReleaseHold releases one, or returns ErrNotFound. One that was released before
+	// stays as it was.
+	ReleaseHold(ctx context.Context, id uuid.UUID, reason, by string) (api.Hold, error)
+	// ListHolds returns holds, the newest first; an empty correlation id means all.
+	ListHolds(ctx context.Context, correlationID string, released bool) ([]api.Hold, error)
+}
+
+// Retention removes events that no policy and no hold keeps.
+type Retention interface {
+	// BeginRetention notes a run, unless another began less than since ago.
+	BeginRetention(ctx context.Context, run uuid.UUID, by string, since time.Duration) (begun bool, err error)
+	// PlanRetention says what would go, month by month.
+	PlanRetention(ctx context.Context, policies []api.RetentionPolicy) ([]api.RetentionMonth, error)
+	// ApplyRetention removes what goes of one month, and says how much that was, also
+	// when it could not remove all.
+	ApplyRetention(ctx context.Context, run uuid.UUID, policies []api.RetentionPolicy, month string) (events int64, whole bool, err error)
 }
 
 // Catalog keeps workflows.
@@ -61,6 +103,7 @@ var (
 	ErrNotFound = errors.New("not found")
 	ErrExists   = errors.New("exists with other content")
 	ErrCursor   = errors.New("not a cursor of this service")
+	ErrPlace    = errors.New("not the place of an entry")
 )
 
 // ConflictError says that ids already name events with another content.
@@ -72,6 +115,11 @@ func (e *ConflictError) Error() string {
 		ids = append(ids, id.String())
 	}
 	return fmt.Sprintf("already the id of another event: %s", strings.Join(ids, ", "))
+}
+
+func isConflict(err error) bool {
+	_, is := errors.AsType[*ConflictError](err)
+	return is
 }
 
 // WorkflowQuery asks for workflows. All that is set must hold.

@@ -47,6 +47,10 @@ var classes = []struct {
 		status: http.StatusBadRequest, kind: "invalid", detail: "the cursor is not one of these filters and this order; start again without it",
 		fields: []api.FieldProblem{{Field: "cursor", Message: "is not valid here"}},
 	}},
+	{ErrPlace, problem{
+		status: http.StatusBadRequest, kind: "invalid", detail: "name entries by the place that the list says, like 1772366400000-0",
+		fields: []api.FieldProblem{{Field: "places", Message: "has something else"}},
+	}},
 	{ErrExists, problem{
 		status: http.StatusConflict, kind: "conflict",
 		detail: "this version is registered with other content, and a version never changes; register a new version",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -20,6 +21,23 @@ const (
 	Known                     // all were there
 	Parked                    // the trail is away: they are in the overflow
 )
+
+// Kept is what became of events that are safe.
+type Kept struct {
+	Outcome Outcome
+	Fresh   []bool // which are new in the trail; nil when they are parked
+}
+
+// of is the outcome of the i-th event alone.
+func (k Kept) of(i int) Outcome {
+	switch {
+	case k.Outcome == Parked:
+		return Parked
+	case k.Fresh[i]:
+		return Stored
+	}
+	return Known
+}
 
 // ParentError says that events name parents that nobody has recorded.
 type ParentError struct{ IDs []uuid.UUID }
@@ -39,28 +57,26 @@ type recorder struct {
 }
 
 // record makes events safe, all or none. The ids differ.
-func (r *recorder) record(ctx context.Context, events []audit.Sealed) (Outcome, error) {
+func (r *recorder) record(ctx context.Context, events []audit.Sealed) (Kept, error) {
 	if err := r.checkParents(ctx, events); err != nil {
-		return 0, err
+		return Kept{}, err
 	}
 	fresh, err := r.trail.Append(ctx, events)
 	if err == nil {
-		for _, is := range fresh {
-			if is {
-				return Stored, nil
-			}
+		if slices.Contains(fresh, true) {
+			return Kept{Stored, fresh}, nil
 		}
-		return Known, nil
+		return Kept{Known, fresh}, nil
 	}
 	if !errors.Is(err, ErrAway) {
-		return 0, err
+		return Kept{}, err
 	}
 	// The answer must not depend on whether the client still listens: a COMMIT may
 	// have taken effect, and the event must not be lost if it did not.
 	if parkErr := r.overflow.Park(context.WithoutCancel(ctx), events); parkErr != nil {
-		return 0, fmt.Errorf("%w; and parking: %w", err, parkErr)
+		return Kept{}, fmt.Errorf("%w; and parking: %w", err, parkErr)
 	}
-	return Parked, nil
+	return Kept{Outcome: Parked}, nil
 }
 
 // checkParents looks for the events that others name as their cause: in the batch,

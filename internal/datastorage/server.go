@@ -22,17 +22,21 @@ import (
 
 // Options are what a Server is made of.
 type Options struct {
-	Trail    Trail
-	Reader   Reader
-	Overflow Overflow
-	Catalog  Catalog
-	Gate     Gate
-	Limits   Limits
-	Now      func() time.Time // nil: time.Now
-	Log      *slog.Logger
-	Metrics  *Metrics
-	Health   Health
-	Ending   <-chan struct{} // closed when streams are to end; nil: never
+	Trail     Trail
+	Reader    Reader
+	Overflow  Overflow
+	Parking   Parking
+	Holds     Holds
+	Retention Retention
+	Policies  []api.RetentionPolicy // of retention; none: everything is kept
+	Catalog   Catalog
+	Gate      Gate
+	Limits    Limits
+	Now       func() time.Time // nil: time.Now
+	Log       *slog.Logger
+	Metrics   *Metrics
+	Health    Health
+	Ending    <-chan struct{} // closed when streams are to end; nil: never
 }
 
 // Health says how the parts of the service are.
@@ -43,18 +47,24 @@ type Health interface {
 
 // Server answers the operations of the contract.
 type Server struct {
-	recorder recorder
-	reader   Reader
-	catalog  Catalog
-	gate     Gate
-	limits   Limits
-	pacer    *pacer
-	now      func() time.Time
-	log      *slog.Logger
-	metrics  *Metrics
-	health   Health
-	ending   <-chan struct{}
-	feeds    atomic.Int64 // clients who follow the trail
+	recorder  recorder
+	memory    *memory
+	reader    Reader
+	parking   Parking
+	holds     Holds
+	retention Retention
+	policies  []api.RetentionPolicy
+	catalog   Catalog
+	gate      Gate
+	limits    Limits
+	pacer     *pacer
+	bodies    *bodies
+	now       func() time.Time
+	log       *slog.Logger
+	metrics   *Metrics
+	health    Health
+	ending    <-chan struct{}
+	feeds     atomic.Int64 // clients who follow the trail
 }
 
 var _ api.ServerInterface = (*Server)(nil)
@@ -66,12 +76,15 @@ func New(o Options) *Server {
 	if now == nil {
 		now = time.Now
 	}
+	known := &memory{}
 	return &Server{
 		recorder: recorder{
-			trail:    &grouped{Trail: &guarded{Trail: o.Trail, overflow: o.Overflow}},
-			overflow: o.Overflow,
+			trail:    &grouped{Trail: &guarded{Trail: &measured{o.Trail, o.Metrics}, overflow: o.Overflow, memory: known}},
+			overflow: &remembering{o.Overflow, known},
 		},
-		reader: o.Reader, ending: o.Ending, catalog: o.Catalog, gate: o.Gate, limits: limits, pacer: newPacer(limits),
+		memory: known,
+		reader: o.Reader, parking: o.Parking, holds: o.Holds, retention: o.Retention, policies: o.Policies, ending: o.Ending,
+		catalog: o.Catalog, gate: o.Gate, limits: limits, pacer: newPacer(limits), bodies: newBodies(limits.BodiesBytes),
 		now: now, log: o.Log, metrics: o.Metrics, health: o.Health,
 	}
 }
@@ -84,7 +97,7 @@ func (s *Server) Handler() http.Handler {
 		Middlewares:      []api.MiddlewareFunc{s.announceLimits},
 		ErrorHandlerFunc: s.wrongParameter,
 	})
-	return s.survive(s.unrouted(mux))
+	return s.survive(s.bodies.bound(s.unrouted(mux)))
 }
 
 // answer is the success of an operation.

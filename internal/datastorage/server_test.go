@@ -48,6 +48,10 @@ func TestContract(t *testing.T) {
 		"batch: all or none, in order":                  batch,
 		"batch: the wrong one is named":                 batchProblems,
 		"batch: as large as announced":                  batchLimit,
+		"batch: each for itself":                        partialBatch,
+		"parked: looked at, retried, purged":            parkedEvents,
+		"holds: placed, listed, released":               holds,
+		"retention: what no policy and no hold keeps":   retention,
 		"query: every filter":                           queryFilters,
 		"query: pages":                                  queryPages,
 		"query: answers are compressed":                 answersAreZipped,
@@ -92,7 +96,7 @@ func (w *world) open(t *testing.T, url string) {
 // serve makes a handler with other settings on the same servers.
 func (w *world) serve(settings ...setting) http.Handler {
 	o := datastorage.Options{
-		Trail: w.store, Reader: w.store, Overflow: w.overflow, Catalog: w.store, Gate: datastorage.OpenGate{},
+		Trail: w.store, Reader: w.store, Overflow: w.overflow, Parking: w.overflow, Holds: w.store, Retention: w.store, Catalog: w.store, Gate: datastorage.OpenGate{},
 		Now: func() time.Time { return noon }, Log: quietly, Metrics: datastorage.NewMetrics(), Health: healthy(true),
 	}
 	for _, s := range settings {

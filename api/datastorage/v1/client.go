@@ -2,6 +2,7 @@ package datastorage
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -70,6 +71,8 @@ type call struct {
 	query  url.Values
 	body   []byte // JSON; nil: none
 	into   any    // where the answer is decoded to; nil: dropped
+
+	patience time.Duration // with one attempt; 0: attemptTimeout
 }
 
 // do sends a request until it is answered with success or a refusal, the
@@ -102,7 +105,7 @@ func wait(ctx context.Context, d time.Duration) bool {
 }
 
 func (c *Client) try(ctx context.Context, r call) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(r.patience, attemptTimeout))
 	defer cancel()
 	req, err := c.request(ctx, r)
 	if err != nil {

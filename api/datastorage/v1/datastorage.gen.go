@@ -101,6 +101,24 @@ func (e NotificationStatus) Valid() bool {
 	}
 }
 
+// Defines values for ParkedQueue.
+const (
+	ParkedQueuePoisoned ParkedQueue = "poisoned"
+	ParkedQueueWaiting  ParkedQueue = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the ParkedQueue enum.
+func (e ParkedQueue) Valid() bool {
+	switch e {
+	case ParkedQueuePoisoned:
+		return true
+	case ParkedQueueWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for SummaryKey.
 const (
 	SummaryKeyActorID       SummaryKey = "actor_id"
@@ -410,6 +428,12 @@ type BatchAcknowledgement struct {
 	Message  string      `json:"message"`
 }
 
+// BatchResults defines model for BatchResults.
+type BatchResults struct {
+	// Results In the order of the request
+	Results []EventResult `json:"results"`
+}
+
 // Completeness Whether the trail of one execution is whole
 type Completeness struct {
 	CorrelationID string       `json:"correlation_id,omitempty,omitzero"`
@@ -462,6 +486,16 @@ type EventPage struct {
 	Pagination Pagination    `json:"pagination"`
 }
 
+// EventResult defines model for EventResult.
+type EventResult struct {
+	Errors  []FieldProblem `json:"errors,omitempty,omitzero"`
+	EventID uuid.UUID      `json:"event_id,omitempty,omitzero"`
+	Message string         `json:"message"`
+
+	// Status What the answer to this event alone would have been, 200, 201 or 202 when it is safe
+	Status int `json:"status"`
+}
+
 // FieldProblem defines model for FieldProblem.
 type FieldProblem struct {
 	// Field The member or parameter, with its index in a batch as in `[3].event_type`
@@ -478,6 +512,34 @@ type Health struct {
 
 // HealthStatus defines model for Health.Status.
 type HealthStatus string
+
+// Hold defines model for Hold.
+type Hold struct {
+	CorrelationID string    `json:"correlation_id"`
+	HoldID        uuid.UUID `json:"hold_id"`
+	PlacedAt      time.Time `json:"placed_at"`
+	PlacedBy      string    `json:"placed_by,omitempty,omitzero"`
+	Reason        string    `json:"reason"`
+	ReleaseReason string    `json:"release_reason,omitempty,omitzero"`
+	ReleasedAt    time.Time `json:"released_at,omitempty,omitzero"`
+	ReleasedBy    string    `json:"released_by,omitempty,omitzero"`
+}
+
+// HoldList defines model for HoldList.
+type HoldList struct {
+	Holds []Hold `json:"holds"`
+}
+
+// HoldRelease defines model for HoldRelease.
+type HoldRelease struct {
+	Reason string `json:"reason"`
+}
+
+// HoldRequest defines model for HoldRequest.
+type HoldRequest struct {
+	CorrelationID string `json:"correlation_id"`
+	Reason        string `json:"reason"`
+}
 
 // Notification defines model for Notification.
 type Notification struct {
@@ -528,6 +590,58 @@ type Pagination struct {
 	TotalIsMinimum bool `json:"total_is_minimum,omitempty,omitzero"`
 }
 
+// ParkedChange defines model for ParkedChange.
+type ParkedChange struct {
+	Events int `json:"events"`
+}
+
+// ParkedEntry defines model for ParkedEntry.
+type ParkedEntry struct {
+	ActorID   string `json:"actor_id,omitempty,omitzero"`
+	ActorType string `json:"actor_type,omitempty,omitzero"`
+
+	// Content The canonical JSON of the event, as it was acknowledged
+	Content      string `json:"content"`
+	EventID      string `json:"event_id"`
+	MovedAsideAt string `json:"moved_aside_at,omitempty,omitzero"`
+
+	// Place Names the entry in its queue
+	Place string `json:"place"`
+
+	// Reason Why PostgreSQL will never take it
+	Reason     string `json:"reason,omitempty,omitzero"`
+	ReceivedAt string `json:"received_at,omitempty,omitzero"`
+}
+
+// ParkedPage defines model for ParkedPage.
+type ParkedPage struct {
+	Data []ParkedEntry `json:"data"`
+
+	// Poisoned How many were moved aside
+	Poisoned int64 `json:"poisoned"`
+
+	// Waiting How many events wait
+	Waiting int64 `json:"waiting"`
+}
+
+// ParkedPlaces defines model for ParkedPlaces.
+type ParkedPlaces = []string
+
+// ParkedPurge defines model for ParkedPurge.
+type ParkedPurge struct {
+	Places ParkedPlaces `json:"places"`
+	Queue  ParkedQueue  `json:"queue"`
+	Reason string       `json:"reason"`
+}
+
+// ParkedQueue defines model for ParkedQueue.
+type ParkedQueue string
+
+// ParkedRetry defines model for ParkedRetry.
+type ParkedRetry struct {
+	Places ParkedPlaces `json:"places"`
+}
+
 // PresentTransition defines model for PresentTransition.
 type PresentTransition struct {
 	Action         string    `json:"action"`
@@ -549,6 +663,58 @@ type Problem struct {
 
 	// Type Names the kind of problem for ever
 	Type string `json:"type"`
+}
+
+// RetentionMonth defines model for RetentionMonth.
+type RetentionMonth struct {
+	// Events How many there are
+	Events int64 `json:"events"`
+
+	// Expired How many would go
+	Expired int64 `json:"expired"`
+
+	// Held How many would go if no legal hold stood
+	Held int64 `json:"held"`
+
+	// Month As in `2026-01`
+	Month string `json:"month"`
+
+	// Whole All go, so that the month is dropped
+	Whole bool `json:"whole"`
+}
+
+// RetentionPlan defines model for RetentionPlan.
+type RetentionPlan struct {
+	Months   []RetentionMonth  `json:"months"`
+	Policies []RetentionPolicy `json:"policies"`
+}
+
+// RetentionPolicy An absent member matches every event
+type RetentionPolicy struct {
+	Category  string `json:"category,omitempty,omitzero"`
+	KeepDays  int    `json:"keep_days"`
+	Namespace string `json:"namespace,omitempty,omitzero"`
+	Outcome   string `json:"outcome,omitempty,omitzero"`
+}
+
+// RetentionRemoval defines model for RetentionRemoval.
+type RetentionRemoval struct {
+	Events int64 `json:"events"`
+
+	// Left Why the rest was left for the next run, if it was
+	Left string `json:"left,omitempty,omitzero"`
+
+	// Month As in `2026-01`
+	Month string `json:"month"`
+
+	// Whole The month was dropped
+	Whole bool `json:"whole"`
+}
+
+// RetentionReport defines model for RetentionReport.
+type RetentionReport struct {
+	Removed []RetentionRemoval `json:"removed"`
+	RunID   uuid.UUID          `json:"run_id"`
 }
 
 // ScoreParts What a score is the sum of
@@ -959,6 +1125,12 @@ type QueryAuditEventsParamsOrder string
 // CreateAuditEventsJSONBody defines parameters for CreateAuditEvents.
 type CreateAuditEventsJSONBody = []AuditEvent
 
+// CreateAuditEventsParams defines parameters for CreateAuditEvents.
+type CreateAuditEventsParams struct {
+	// Partial Keep what can be kept, and answer for each event
+	Partial bool `form:"partial,omitempty" json:"partial,omitempty,omitzero"`
+}
+
 // ExportAuditEventsParams defines parameters for ExportAuditEvents.
 type ExportAuditEventsParams struct {
 	EventID       ByEventID       `form:"event_id,omitempty" json:"event_id,omitempty,omitzero"`
@@ -1071,6 +1243,23 @@ type FollowAuditEventsParamsFrom string
 // FollowAuditEventsParamsWait defines parameters for FollowAuditEvents.
 type FollowAuditEventsParamsWait string
 
+// ListHoldsParams defines parameters for ListHolds.
+type ListHoldsParams struct {
+	CorrelationID string `form:"correlation_id,omitempty" json:"correlation_id,omitempty,omitzero"`
+
+	// Released Also those that were released
+	Released bool `form:"released,omitempty" json:"released,omitempty,omitzero"`
+}
+
+// ListParkedEventsParams defines parameters for ListParkedEvents.
+type ListParkedEventsParams struct {
+	Queue ParkedQueue `form:"queue,omitempty" json:"queue,omitempty,omitzero"`
+
+	// After The `place` of the last entry of the page before
+	After string `form:"after,omitempty" json:"after,omitempty,omitzero"`
+	Limit int    `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+}
+
 // SummarizeAuditEventsParams defines parameters for SummarizeAuditEvents.
 type SummarizeAuditEventsParams struct {
 	EventID       ByEventID       `form:"event_id,omitempty" json:"event_id,omitempty,omitzero"`
@@ -1148,8 +1337,20 @@ type CreateAuditEventJSONRequestBody = AuditEvent
 // CreateAuditEventsJSONRequestBody defines body for CreateAuditEvents for application/json ContentType.
 type CreateAuditEventsJSONRequestBody = CreateAuditEventsJSONBody
 
+// PlaceHoldJSONRequestBody defines body for PlaceHold for application/json ContentType.
+type PlaceHoldJSONRequestBody = HoldRequest
+
+// ReleaseHoldJSONRequestBody defines body for ReleaseHold for application/json ContentType.
+type ReleaseHoldJSONRequestBody = HoldRelease
+
 // CreateNotificationJSONRequestBody defines body for CreateNotification for application/json ContentType.
 type CreateNotificationJSONRequestBody = Notification
+
+// PurgeParkedEventsJSONRequestBody defines body for PurgeParkedEvents for application/json ContentType.
+type PurgeParkedEventsJSONRequestBody = ParkedPurge
+
+// RetryParkedEventsJSONRequestBody defines body for RetryParkedEvents for application/json ContentType.
+type RetryParkedEventsJSONRequestBody = ParkedRetry
 
 // CreateWorkflowJSONRequestBody defines body for CreateWorkflow for application/json ContentType.
 type CreateWorkflowJSONRequestBody = WorkflowSpec
@@ -1173,7 +1374,7 @@ type ServerInterface interface {
 	CreateAuditEvent(w http.ResponseWriter, r *http.Request)
 	// CreateAuditEvents Record several events, all or none
 	// (POST /api/v1/audit/events/batch)
-	CreateAuditEvents(w http.ResponseWriter, r *http.Request)
+	CreateAuditEvents(w http.ResponseWriter, r *http.Request, params CreateAuditEventsParams)
 	// ExportAuditEvents Read all events that match, as one stream
 	// (GET /api/v1/audit/events/export)
 	ExportAuditEvents(w http.ResponseWriter, r *http.Request, params ExportAuditEventsParams)
@@ -1183,9 +1384,33 @@ type ServerInterface interface {
 	// CheckExecutionTrail Say whether the trail of one execution is whole
 	// (GET /api/v1/audit/executions/{execution_id}/completeness)
 	CheckExecutionTrail(w http.ResponseWriter, r *http.Request, executionID string)
+	// ListHolds List legal holds, the newest first
+	// (GET /api/v1/audit/holds)
+	ListHolds(w http.ResponseWriter, r *http.Request, params ListHoldsParams)
+	// PlaceHold Hold all events of a case, also later ones
+	// (POST /api/v1/audit/holds)
+	PlaceHold(w http.ResponseWriter, r *http.Request)
+	// ReleaseHold Release one hold
+	// (POST /api/v1/audit/holds/{hold_id}/release)
+	ReleaseHold(w http.ResponseWriter, r *http.Request, holdID openapi_types.UUID)
 	// CreateNotification Record that somebody was notified
 	// (POST /api/v1/audit/notifications)
 	CreateNotification(w http.ResponseWriter, r *http.Request)
+	// ListParkedEvents Look at the events that wait for PostgreSQL, or were moved aside
+	// (GET /api/v1/audit/parked)
+	ListParkedEvents(w http.ResponseWriter, r *http.Request, params ListParkedEventsParams)
+	// PurgeParkedEvents Remove parked events for good
+	// (POST /api/v1/audit/parked/purge)
+	PurgeParkedEvents(w http.ResponseWriter, r *http.Request)
+	// RetryParkedEvents Try poisoned events again
+	// (POST /api/v1/audit/parked/retry)
+	RetryParkedEvents(w http.ResponseWriter, r *http.Request)
+	// PlanRetention What retention would remove now
+	// (GET /api/v1/audit/retention)
+	PlanRetention(w http.ResponseWriter, r *http.Request)
+	// RunRetention Remove now what the policies do not keep
+	// (POST /api/v1/audit/retention/runs)
+	RunRetention(w http.ResponseWriter, r *http.Request)
 	// SummarizeAuditEvents Count events, and say how long they took, by group and time
 	// (GET /api/v1/audit/summary)
 	SummarizeAuditEvents(w http.ResponseWriter, r *http.Request, params SummarizeAuditEventsParams)
@@ -1676,8 +1901,27 @@ func (siw *ServerInterfaceWrapper) CreateAuditEvent(w http.ResponseWriter, r *ht
 // CreateAuditEvents operation middleware
 func (siw *ServerInterfaceWrapper) CreateAuditEvents(w http.ResponseWriter, r *http.Request) {
 
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateAuditEventsParams
+
+	// ------------- Optional query parameter "partial" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "partial", r.URL.Query(), &params.Partial, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "partial"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "partial", Err: err})
+		}
+		return
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.CreateAuditEvents(w, r)
+		siw.Handler.CreateAuditEvents(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2489,11 +2733,212 @@ func (siw *ServerInterfaceWrapper) CheckExecutionTrail(w http.ResponseWriter, r 
 	handler.ServeHTTP(w, r)
 }
 
+// ListHolds operation middleware
+func (siw *ServerInterfaceWrapper) ListHolds(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListHoldsParams
+
+	// ------------- Optional query parameter "correlation_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "correlation_id", r.URL.Query(), &params.CorrelationID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "correlation_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "correlation_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "released" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "released", r.URL.Query(), &params.Released, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "released"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "released", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListHolds(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PlaceHold operation middleware
+func (siw *ServerInterfaceWrapper) PlaceHold(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PlaceHold(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ReleaseHold operation middleware
+func (siw *ServerInterfaceWrapper) ReleaseHold(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "hold_id" -------------
+	var holdID openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "hold_id", r.PathValue("hold_id"), &holdID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "hold_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ReleaseHold(w, r, holdID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // CreateNotification operation middleware
 func (siw *ServerInterfaceWrapper) CreateNotification(w http.ResponseWriter, r *http.Request) {
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.CreateNotification(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListParkedEvents operation middleware
+func (siw *ServerInterfaceWrapper) ListParkedEvents(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListParkedEventsParams
+
+	// ------------- Optional query parameter "queue" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "queue", r.URL.Query(), &params.Queue, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "queue"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "queue", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", r.URL.Query(), &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "after"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "after", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListParkedEvents(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PurgeParkedEvents operation middleware
+func (siw *ServerInterfaceWrapper) PurgeParkedEvents(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PurgeParkedEvents(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RetryParkedEvents operation middleware
+func (siw *ServerInterfaceWrapper) RetryParkedEvents(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RetryParkedEvents(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PlanRetention operation middleware
+func (siw *ServerInterfaceWrapper) PlanRetention(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PlanRetention(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RunRetention operation middleware
+func (siw *ServerInterfaceWrapper) RunRetention(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RunRetention(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3341,6 +3786,14 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/audit/summary", wrapper.SummarizeAuditEvents)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/audit/executions/{execution_id}/completeness", wrapper.CheckExecutionTrail)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api/v1/audit/notifications", wrapper.CreateNotification)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/audit/parked", wrapper.ListParkedEvents)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api/v1/audit/parked/retry", wrapper.RetryParkedEvents)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api/v1/audit/parked/purge", wrapper.PurgeParkedEvents)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/audit/holds", wrapper.ListHolds)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api/v1/audit/holds", wrapper.PlaceHold)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api/v1/audit/holds/{hold_id}/release", wrapper.ReleaseHold)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/audit/retention", wrapper.PlanRetention)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api/v1/audit/retention/runs", wrapper.RunRetention)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/workflows", wrapper.ListWorkflows)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api/v1/workflows", wrapper.CreateWorkflow)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/workflows/{workflow_id}", wrapper.GetWorkflow)

@@ -25,6 +25,9 @@ const (
 const (
 	HeaderMaxBatchEvents = "Kubernaut-Max-Batch-Events"
 	HeaderMaxBodyBytes   = "Kubernaut-Max-Body-Bytes"
+	HeaderMaxDataBytes   = "Kubernaut-Max-Data-Bytes"
+	HeaderMaxDataDepth   = "Kubernaut-Max-Data-Depth"
+	HeaderRate           = "Kubernaut-Requests-Per-Second"
 )
 
 // TrailerEvents is the trailer that ends a whole export, and says how many events

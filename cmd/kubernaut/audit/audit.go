@@ -1,4 +1,5 @@
-// Package audit has the commands that read the audit trail.
+// Package audit has the commands on the audit trail: read it, hold a case, remove what
+// is too old, and look after what is parked.
 package audit
 
 import (
@@ -17,7 +18,7 @@ func New(f *cli.Factory) *cobra.Command {
 	s := &source{Factory: f}
 	cmd := &cobra.Command{
 		Use:   "audit",
-		Short: "Read the audit trail",
+		Short: "Read the audit trail, and look after it",
 		Long: `Audit reads the audit trail in Data Storage: that of the cluster, or with --server any other.
 Commands that take filters want all of them to hold.`,
 		Args: cli.NoArgs,
@@ -27,7 +28,8 @@ Commands that take filters want all of them to hold.`,
 	flags.StringVar(&s.server.URL, "server", "", "`URL` of a Data Storage, instead of the cluster's")
 	flags.StringVar(&s.server.TokenFile, "token-file", "", "with --server: `path` of the bearer token")
 	flags.StringVar(&s.server.CAFile, "certificate-authority", "", "with --server: `path` of the certificate to trust beside the system's")
-	cmd.AddCommand(newList(s), newExport(s), newFollow(s), newSummary(s), newVerify(s))
+	cmd.AddCommand(newList(s), newExport(s), newFollow(s), newSummary(s), newVerify(s),
+		newHold(s), newRetention(s), newParked(s))
 	return cmd
 }
 

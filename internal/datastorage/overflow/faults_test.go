@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
+	api "kubernaut.ai/kubernaut/api/datastorage/v1"
 	"kubernaut.ai/kubernaut/internal/audit"
 	"kubernaut.ai/kubernaut/internal/datastorage"
 	"kubernaut.ai/kubernaut/test/servers"
@@ -306,7 +307,7 @@ func redriving(t *testing.T, o *Overflow, to datastorage.Trail) (stop func()) {
 	return stop
 }
 
-func purge(o *Overflow, q Queue) func(context.Context, []string) (int, error) {
+func purge(o *Overflow, q api.ParkedQueue) func(context.Context, []string) (int, error) {
 	return func(ctx context.Context, places []string) (int, error) { return o.Purge(ctx, q, places) }
 }
 

@@ -56,7 +56,10 @@ type Overflow struct {
 	hidden   sync.Once // says that Redis hides its configuration
 }
 
-var _ datastorage.Overflow = (*Overflow)(nil)
+var (
+	_ datastorage.Overflow = (*Overflow)(nil)
+	_ datastorage.Parking  = (*Overflow)(nil)
+)
 
 // Open prepares parking in the Redis at url, for at most capacity events; 0 means
 // DefaultCapacity. A Redis that is away is no error, because it may come back. The

@@ -2,40 +2,26 @@ package overflow
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 
+	api "kubernaut.ai/kubernaut/api/datastorage/v1"
+	"kubernaut.ai/kubernaut/internal/audit"
 	"kubernaut.ai/kubernaut/internal/datastorage"
 )
 
-// Queue is one of the two streams.
-type Queue string
-
-// The queues.
-const (
-	Waiting  Queue = parkedKey // on their way to the trail
-	Poisoned Queue = poisonKey // the trail will never take them: kept until somebody decides
-)
-
-// Entry is one event in a queue. Of a damaged one some members are empty.
-type Entry struct {
-	Place      string // names the entry in its queue; a later one has a greater place
-	EventID    string
-	Content    []byte // canonical JSON
-	ActorType  string
-	ActorID    string
-	ReceivedAt string // RFC 3339
-	Reason     string // why it was moved aside; then also when
-	AsideAt    string
-}
+// keys are the streams of the queues.
+var keys = map[api.ParkedQueue]string{api.ParkedQueueWaiting: parkedKey, api.ParkedQueuePoisoned: poisonKey}
 
 // List returns entries of a queue behind a place ("" is the beginning), the oldest
 // first: at most limit, fewer when they are large, none when there are no more.
-func (o *Overflow) List(ctx context.Context, q Queue, after string, limit int) ([]Entry, error) {
+func (o *Overflow) List(ctx context.Context, q api.ParkedQueue, after string, limit int) ([]api.ParkedEntry, error) {
 	from := "-"
 	if after != "" {
 		if _, err := placesOf([]string{after}); err != nil {
@@ -43,24 +29,49 @@ func (o *Overflow) List(ctx context.Context, q Queue, after string, limit int) (
 		}
 		from = "(" + after
 	}
-	messages, err := o.read(ctx, q, from, limit)
+	messages, err := o.read(ctx, keys[q], from, limit)
 	if err != nil {
 		return nil, err
 	}
-	entries := make([]Entry, len(messages))
+	return entriesOf(messages), nil
+}
+
+// Find returns those of the entries that are in a queue.
+func (o *Overflow) Find(ctx context.Context, q api.ParkedQueue, places []string) ([]api.ParkedEntry, error) {
+	if _, err := placesOf(places); err != nil {
+		return nil, err
+	}
+	pipe := o.client.Pipeline()
+	var found []*redis.XMessageSliceCmd
+	for _, place := range places {
+		found = append(found, pipe.XRange(ctx, keys[q], place, place))
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, classified("looking for parked events", err)
+	}
+	var messages []redis.XMessage
+	for _, f := range found {
+		messages = append(messages, f.Val()...)
+	}
+	return entriesOf(messages), nil
+}
+
+// entriesOf turns messages into entries. Of a damaged one some members are empty.
+func entriesOf(messages []redis.XMessage) []api.ParkedEntry {
+	entries := make([]api.ParkedEntry, len(messages))
 	for i, m := range messages {
 		text := func(name string) string { s, _ := m.Values[name].(string); return s }
-		entries[i] = Entry{
-			Place: m.ID, EventID: text("id"), Content: []byte(text("content")), ActorType: text("actor_type"),
-			ActorID: text("actor_id"), ReceivedAt: text("received_at"), Reason: text("reason"), AsideAt: text("condemned_at"),
+		entries[i] = api.ParkedEntry{
+			Place: m.ID, EventID: text("id"), Content: strings.ToValidUTF8(text("content"), "\uFFFD"), ActorType: text("actor_type"),
+			ActorID: text("actor_id"), ReceivedAt: text("received_at"), Reason: text("reason"), MovedAsideAt: text("condemned_at"),
 		}
 	}
-	return entries, nil
+	return entries
 }
 
 // read reads entries up to a number and to maxBytes of content.
-func (o *Overflow) read(ctx context.Context, q Queue, from string, limit int) ([]redis.XMessage, error) {
-	raw, err := listScript.Run(ctx, o.client, []string{string(q)}, from, limit, maxBytes).Slice()
+func (o *Overflow) read(ctx context.Context, key, from string, limit int) ([]redis.XMessage, error) {
+	raw, err := listScript.Run(ctx, o.client, []string{key}, from, limit, maxBytes).Slice()
 	if err != nil {
 		return nil, classified("reading parked events", err)
 	}
@@ -76,6 +87,28 @@ func (o *Overflow) read(ctx context.Context, q Queue, from string, limit int) ([
 		}
 	}
 	return messages, nil
+}
+
+// Each calls do for every event that is parked or was moved aside.
+func (o *Overflow) Each(ctx context.Context, do func(uuid.UUID, audit.Digest)) error {
+	const some = 1000
+	for cursor := uint64(0); ; {
+		pairs, next, err := o.client.HScan(ctx, digestsKey, cursor, "", some).Result()
+		if err != nil {
+			return classified("reading the digests of parked events", err)
+		}
+		for i := 0; i+1 < len(pairs); i += 2 {
+			id, idErr := uuid.Parse(pairs[i])
+			digest, err := audit.ParseDigest(pairs[i+1])
+			if err := errors.Join(idErr, err); err != nil {
+				return fmt.Errorf("the digest of parked event %s: %w", pairs[i], err)
+			}
+			do(id, digest)
+		}
+		if cursor = next; cursor == 0 {
+			return nil
+		}
+	}
 }
 
 // Retry puts poisoned entries behind the waiting ones, and returns how many it found.
@@ -94,12 +127,12 @@ func (o *Overflow) Retry(ctx context.Context, places []string) (int, error) {
 
 // Purge removes entries with their ids, and returns how many it found. An event that
 // the trail does not have is lost.
-func (o *Overflow) Purge(ctx context.Context, q Queue, places []string) (int, error) {
+func (o *Overflow) Purge(ctx context.Context, q api.ParkedQueue, places []string) (int, error) {
 	args, err := placesOf(places)
 	if err != nil {
 		return 0, err
 	}
-	n, err := removeScript.Run(ctx, o.client, []string{string(q), digestsKey}, args...).Int()
+	n, err := removeScript.Run(ctx, o.client, []string{keys[q], digestsKey}, args...).Int()
 	if err != nil {
 		return 0, classified("removing parked events", err)
 	}
@@ -125,6 +158,9 @@ func (o *Overflow) OldestAge(ctx context.Context) (time.Duration, error) {
 	return max(0, now.Val().Sub(time.UnixMilli(ms))), nil
 }
 
+// Capacity is how many events may be parked, those moved aside included.
+func (o *Overflow) Capacity() int { return o.capacity }
+
 // Moved is how many entries this process has moved to the trail.
 func (o *Overflow) Moved() int64 { return o.moved.Load() }
 
@@ -135,7 +171,7 @@ func placesOf(places []string) ([]any, error) {
 		at, number, _ := strings.Cut(place, "-")
 		for _, part := range []string{at, number} {
 			if _, err := strconv.ParseUint(part, 10, 64); err != nil {
-				return nil, fmt.Errorf("%q is not the place of an entry: one is like 1772366400000-0", place)
+				return nil, fmt.Errorf("%q: %w, which is like 1772366400000-0", place, datastorage.ErrPlace)
 			}
 		}
 		args[i] = place

@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
+	api "kubernaut.ai/kubernaut/api/datastorage/v1"
 	"kubernaut.ai/kubernaut/internal/audit"
 	"kubernaut.ai/kubernaut/internal/datastorage"
 )
@@ -24,21 +25,21 @@ func TestPoisonIsListedRetriedAndPurged(t *testing.T) {
 	wantFull(t, o.Park(t.Context(), []audit.Sealed{event(t, 3)}))
 	wantCount(t, o, 0, 2)
 
-	aside, err := o.List(t.Context(), Poisoned, "", 1)
+	aside, err := o.List(t.Context(), api.ParkedQueuePoisoned, "", 1)
 	must(t, err)
-	want := []Entry{{
-		Place: aside[0].Place, EventID: first.Event.EventID.String(), Content: first.Content, ActorType: "user", ActorID: "alice",
-		ReceivedAt: "2026-03-01T12:00:01.123456Z", Reason: datastorage.ErrUnfit.Error(), AsideAt: aside[0].AsideAt,
+	want := []api.ParkedEntry{{
+		Place: aside[0].Place, EventID: first.Event.EventID.String(), Content: string(first.Content), ActorType: "user", ActorID: "alice",
+		ReceivedAt: "2026-03-01T12:00:01.123456Z", Reason: datastorage.ErrUnfit.Error(), MovedAsideAt: aside[0].MovedAsideAt,
 	}}
 	if diff := cmp.Diff(want, aside); diff != "" {
 		t.Errorf("moved aside (-want +got):\n%s", diff)
 	}
-	rest, err := o.List(t.Context(), Poisoned, aside[0].Place, 10)
+	rest, err := o.List(t.Context(), api.ParkedQueuePoisoned, aside[0].Place, 10)
 	must(t, err)
 	wantFound(t, o.Retry, 1, aside[0].Place)
 	wantFound(t, o.Retry, 0, aside[0].Place)
 	wantCount(t, o, 1, 1)
-	wantFound(t, purge(o, Poisoned), 1, rest[0].Place)
+	wantFound(t, purge(o, api.ParkedQueuePoisoned), 1, rest[0].Place)
 	kept := &memory{}
 	stop = redriving(t, o, kept)
 	await(t, o, 0)
@@ -57,7 +58,7 @@ func TestARangeIsNoPlace(t *testing.T) {
 	o, _ := open(t, 0)
 	must(t, o.Park(t.Context(), []audit.Sealed{event(t, 1)}))
 	for _, place := range []string{"", "-", "+", "(1-0", "1772366400000", "1-0-0"} {
-		if n, err := o.Purge(t.Context(), Waiting, []string{place}); err == nil {
+		if n, err := o.Purge(t.Context(), api.ParkedQueueWaiting, []string{place}); err == nil {
 			t.Errorf("place %q: %d purged, want an error", place, n)
 		}
 	}

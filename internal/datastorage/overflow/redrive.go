@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	api "kubernaut.ai/kubernaut/api/datastorage/v1"
 	"kubernaut.ai/kubernaut/internal/audit"
 	"kubernaut.ai/kubernaut/internal/datastorage"
 )
@@ -74,7 +75,7 @@ func (o *Overflow) sleep(ctx context.Context, d time.Duration, wakeable bool) bo
 func (o *Overflow) redriveOnce(ctx context.Context, trail datastorage.Trail) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
-	messages, err := o.read(ctx, Waiting, "-", redriveBatch)
+	messages, err := o.read(ctx, parkedKey, "-", redriveBatch)
 	if err != nil {
 		return 0, err
 	}
@@ -158,7 +159,7 @@ func (o *Overflow) remove(ctx context.Context, batch []entry) error {
 	for i, e := range batch {
 		places[i] = e.place
 	}
-	removed, err := o.Purge(ctx, Waiting, places)
+	removed, err := o.Purge(ctx, api.ParkedQueueWaiting, places)
 	o.moved.Add(int64(removed))
 	return err
 }

@@ -47,6 +47,18 @@ func (s *Store) makeMonth(ctx context.Context, at time.Time) error {
 	return nil
 }
 
+// MonthsAhead is how many months after that of now are known to have their partition.
+func (s *Store) MonthsAhead(now time.Time) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first := time.Date(now.UTC().Year(), now.UTC().Month(), 1, 0, 0, 0, 0, time.UTC)
+	ahead := 0
+	for s.months[first.AddDate(0, ahead+1, 0).Format(monthsFormat)] {
+		ahead++
+	}
+	return ahead
+}
+
 func (s *Store) forgetMonths() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

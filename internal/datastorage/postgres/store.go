@@ -51,9 +51,11 @@ type Store struct {
 }
 
 var (
-	_ datastorage.Trail   = (*Store)(nil)
-	_ datastorage.Reader  = (*Store)(nil)
-	_ datastorage.Catalog = (*Store)(nil)
+	_ datastorage.Trail     = (*Store)(nil)
+	_ datastorage.Reader    = (*Store)(nil)
+	_ datastorage.Catalog   = (*Store)(nil)
+	_ datastorage.Holds     = (*Store)(nil)
+	_ datastorage.Retention = (*Store)(nil)
 )
 
 // Open prepares a store at url, as the service's role. It fails only when the
@@ -101,6 +103,12 @@ func (s *Store) Ready(ctx context.Context) error {
 		return fmt.Errorf("the schema has version %d, this program needs %d: run `datastorage migrate` of this program", version, SchemaVersion)
 	}
 	return nil
+}
+
+// Connections says how many connections are used, idle and allowed.
+func (s *Store) Connections() (used, idle, limit int32) {
+	stat := s.pool.Stat()
+	return stat.AcquiredConns(), stat.IdleConns(), stat.MaxConns()
 }
 
 // inTransaction runs do in a transaction. Nothing was kept when it returns an error,

@@ -1,0 +1,78 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	api "kubernaut.ai/kubernaut/api/datastorage/v1"
+	"kubernaut.ai/kubernaut/internal/datastorage"
+)
+
+// PlaceHold keeps a new hold.
+func (s *Store) PlaceHold(ctx context.Context, h api.Hold) (api.Hold, error) {
+	err := s.pool.QueryRow(ctx, `
+		INSERT INTO audit_holds (hold_id, correlation_id, reason, placed_by) VALUES ($1, $2, $3, $4)
+		RETURNING placed_at`, h.HoldID, h.CorrelationID, h.Reason, orNull(&h.PlacedBy)).Scan(&h.PlacedAt)
+	h.PlacedAt = h.PlacedAt.UTC()
+	return h, uncertainWrite("placing a hold", err)
+}
+
+// ReleaseHold adds the release of a hold, unless it is there.
+func (s *Store) ReleaseHold(ctx context.Context, id uuid.UUID, reason, by string) (api.Hold, error) {
+	_, err := s.pool.Exec(ctx, `
+		INSERT INTO audit_hold_releases (hold_id, reason, released_by)
+		SELECT hold_id, $2, $3 FROM audit_holds WHERE hold_id = $1
+		ON CONFLICT DO NOTHING`, id, reason, orNull(&by))
+	if err != nil {
+		return api.Hold{}, uncertainWrite("releasing a hold", err)
+	}
+	holds, err := s.selectHolds(ctx, "h.hold_id = $1", id)
+	if err == nil && len(holds) == 0 {
+		return api.Hold{}, datastorage.ErrNotFound
+	}
+	if err != nil {
+		return api.Hold{}, err
+	}
+	return holds[0], nil
+}
+
+// ListHolds returns holds, the newest first.
+func (s *Store) ListHolds(ctx context.Context, correlationID string, released bool) ([]api.Hold, error) {
+	return s.selectHolds(ctx, "($1 = '' OR h.correlation_id = $1) AND ($2 OR r.hold_id IS NULL)", correlationID, released)
+}
+
+func (s *Store) selectHolds(ctx context.Context, condition string, args ...any) ([]api.Hold, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT h.hold_id, h.correlation_id, h.reason, h.placed_at, h.placed_by, r.released_at, r.released_by, r.reason
+		FROM audit_holds h LEFT JOIN audit_hold_releases r USING (hold_id)
+		WHERE `+condition+`
+		ORDER BY h.placed_at DESC, h.hold_id`, args...)
+	if err != nil {
+		return nil, classified("reading holds", err)
+	}
+	holds, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (api.Hold, error) {
+		var h api.Hold
+		var placedBy, releasedBy, releaseReason *string
+		var releasedAt *time.Time
+		err := row.Scan(&h.HoldID, &h.CorrelationID, &h.Reason, &h.PlacedAt, &placedBy, &releasedAt, &releasedBy, &releaseReason)
+		h.PlacedAt = h.PlacedAt.UTC()
+		h.PlacedBy, h.ReleasedBy, h.ReleaseReason = orEmpty(placedBy), orEmpty(releasedBy), orEmpty(releaseReason)
+		if releasedAt != nil {
+			h.ReleasedAt = releasedAt.UTC()
+		}
+		return h, err
+	})
+	return holds, classified("reading holds", err)
+}
+
+// uncertainWrite wraps the error of a statement that is its own transaction: unless
+// the server refused it, it may have taken effect.
+func uncertainWrite(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return uncertain(doing, err)
+}
