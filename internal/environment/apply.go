@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -12,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	theirs "kubernaut.ai/kubernaut/internal/cluster/existing"
 	"kubernaut.ai/kubernaut/internal/environment/derive"
 )
 
@@ -67,7 +69,7 @@ func (k *kube) inOrder(ctx context.Context, objects []*unstructured.Unstructured
 		for to < len(sorted) && rank(sorted[to]) == rank(sorted[from]) {
 			to++
 		}
-		if err := sendAll(ctx, sorted[from:to], done[from:to], send); err != nil {
+		if err := k.sendAll(ctx, sorted[from:to], done[from:to], send); err != nil {
 			return nil, err
 		}
 		from = to
@@ -75,13 +77,17 @@ func (k *kube) inOrder(ctx context.Context, objects []*unstructured.Unstructured
 	return done, nil
 }
 
-func sendAll(ctx context.Context, objects, done []*unstructured.Unstructured, send sender) error {
+func (k *kube) sendAll(ctx context.Context, objects, done []*unstructured.Unstructured, send sender) error {
 	var group errgroup.Group
 	group.SetLimit(atOnce)
 	errs := make([]error, len(objects))
 	for i, u := range objects {
 		group.Go(func() error {
 			sent, err := sendOne(ctx, u, send)
+			if freed, freeErr := k.freeAddress(ctx, u, err); freed || freeErr != nil {
+				sent, err = sendOne(ctx, u, send)
+				err = errors.Join(err, freeErr)
+			}
 			if err != nil {
 				errs[i] = fmt.Errorf("applying %s: %w", derive.Of(u), err)
 			}
@@ -109,6 +115,33 @@ func busy(err error) bool {
 }
 
 func (k *kube) applyOne(ctx context.Context, u *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	if k.owner != "" {
+		return k.applyOwn(ctx, u)
+	}
+	return k.applyAny(ctx, u)
+}
+
+// applyOwn leaves alone what others made in a cluster that is not ours.
+func (k *kube) applyOwn(ctx context.Context, u *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	there, err := k.get(ctx, u)
+	if err == nil && there.GetLabels()[theirs.OwnerLabel] != k.owner {
+		return there, nil
+	}
+	if err != nil && !apierrors.IsNotFound(err) {
+		return nil, err
+	}
+	own := u.DeepCopy()
+	own.SetLabels(withLabel(u.GetLabels(), theirs.OwnerLabel, k.owner))
+	return k.applyAny(ctx, own)
+}
+
+func withLabel(labels map[string]string, key, value string) map[string]string {
+	all := map[string]string{key: value}
+	maps.Copy(all, labels)
+	return all
+}
+
+func (k *kube) applyAny(ctx context.Context, u *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	if k.applied.knows(u) {
 		found, err := k.get(ctx, u)
 		if err == nil && k.applied.unchanged(u, found) {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
@@ -35,6 +36,8 @@ func TestApply(t *testing.T) {
 		"ADamagedLedgerOnlyCostsTime":    damagedLedger,
 		"EveryObjectThatCannotBeApplied": everyErrorIsNamed,
 		"PasswordsAreMadeOnce":           passwordsAreMadeOnce,
+		"AnAddressThatAKilledRunLeft":    addressLeftBehind,
+		"WhatOthersMadeIsLeftAlone":      leftAlone,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := server{T: t, cfg: cfg, notes: filepath.Join(t.TempDir(), "applied.json")}
@@ -188,5 +191,46 @@ func passwordsAreMadeOnce(s server) {
 			}
 		}
 		kept = secret.Data
+	}
+}
+
+// addressLeftBehind is what a run leaves that is killed while the API server
+// makes a Service: its address is taken, and it is not there.
+func addressLeftBehind(s server) {
+	namespace := "made-" + strings.ToLower(filepath.Base(s.Name()))
+	held := &networkingv1.IPAddress{
+		ObjectMeta: metav1.ObjectMeta{Name: "10.0.0.50", Labels: map[string]string{
+			"ipaddress.kubernetes.io/ip-family": "IPv4", "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io",
+		}},
+		Spec: networkingv1.IPAddressSpec{ParentRef: &networkingv1.ParentReference{Resource: "services", Namespace: namespace, Name: "registry"}},
+	}
+	if _, err := s.Core.NetworkingV1().IPAddresses().Create(s.Context(), held, metav1.CreateOptions{}); err != nil {
+		s.Fatal(err)
+	}
+	s.settles(`
+{apiVersion: v1, kind: Namespace, metadata: {name: made}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: registry, namespace: made}, spec: {clusterIP: 10.0.0.50, ports: [{port: 5000}]}}
+`)
+}
+
+// leftAlone works on a cluster that is not ours: what is missing is made, what
+// somebody else made stays as it is.
+func leftAlone(s server) {
+	s.settles(settings)
+	s = s.again()
+	s.owner = "test"
+	changed := strings.Replace(settings, "colour: blue", "colour: green", 1)
+	theirs := s.settles(changed)[0]
+	if colour, _, _ := unstructured.NestedString(s.found(theirs).Object, "data", "colour"); colour != "blue" {
+		s.Errorf("the settings of others are %s now", colour)
+	}
+	ours := s.settles(strings.ReplaceAll(changed, "name: settings", "name: own"))[0]
+	if owner := s.found(ours).GetLabels()["kubernaut.ai/environment"]; owner != "test" {
+		s.Errorf("what was missing carries the owner %q", owner)
+	}
+	s.settles(strings.ReplaceAll(settings, "name: settings", "name: own"))
+	if colour, _, _ := unstructured.NestedString(s.found(ours).Object, "data", "colour"); colour != "blue" {
+		s.Errorf("our own are not brought up to date: %s", colour)
 	}
 }

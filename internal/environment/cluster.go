@@ -18,13 +18,21 @@ func imageObject(name string) plan.Object { return derive.Image(image.Host + "/"
 
 // clusterComponents check the machine, start the cluster, and give it its DNS.
 func (w *world) clusterComponents() ([]component, error) {
+	certificates := component{plan.Step{Name: "certificates", Expected: 100 * time.Millisecond, Provides: []plan.Object{authority}}, w.makeAuthority}
+	if w.options.Cluster != Local {
+		step := plan.Step{Name: "cluster", Expected: time.Second, Provides: append(derive.Given(), clusterObject, dns), Needs: needs(authority)}
+		if w.found.defaultClass {
+			step.Provides = append(step.Provides, derive.DefaultStorageClass)
+		}
+		return []component{certificates, {step, w.startCluster}}, nil
+	}
 	dnsStep, err := w.dnsStep()
 	if err != nil {
 		return nil, err
 	}
 	return []component{
 		{plan.Step{Name: "machine", Expected: 200 * time.Millisecond, Provides: []plan.Object{machine}}, w.checkMachine},
-		{plan.Step{Name: "certificates", Expected: 100 * time.Millisecond, Provides: []plan.Object{authority}}, w.makeAuthority},
+		certificates,
 		{plan.Step{
 			Name: "cluster", Expected: 10 * time.Second,
 			Provides: append(derive.Given(), clusterObject),

@@ -33,6 +33,7 @@ var ErrNotRunning = errors.New("no environment is running; start one with `kuber
 
 // Options say which environment is meant and how much of it.
 type Options struct {
+	Place                             // where it runs
 	Name     string                   // several environments live side by side; empty: DefaultName
 	Port     int                      // loopback port of the API server; 0: a free one
 	Only     []string                 // names of steps or components: these and what they need; empty: everything
@@ -52,10 +53,17 @@ func (o Options) slots() int {
 
 // components are all steps of the environment.
 func (w *world) components(ctx context.Context) ([]component, error) {
+	var err error
+	if w.found, err = w.survey(ctx); err != nil {
+		return nil, err
+	}
 	all := w.buildComponents()
 	images, imagesErr := w.imageComponents()
 	clusters, clusterErr := w.clusterComponents()
 	tekton, tektonErr := w.tektonComponents()
+	if w.found.tekton {
+		tekton = []component{w.tektonOfOthers(tekton)}
+	}
 	product, productErr := w.productComponents(ctx)
 	if err := errors.Join(imagesErr, clusterErr, tektonErr, productErr); err != nil {
 		return nil, err
@@ -143,6 +151,9 @@ func Up(ctx context.Context, o Options, sink progress.Sink) (report.Report, erro
 	p, tasks, err := w.plan(ctx, o.Only)
 	if err != nil {
 		return report.Report{}, fmt.Errorf("the plan of environment %s is refused: %w", w.options.Name, err)
+	}
+	if err := w.keepPlace(); err != nil {
+		return report.Report{}, err
 	}
 	return w.run(ctx, p, tasks, sink)
 }
@@ -253,6 +264,11 @@ func Down(ctx context.Context, o Options) error {
 		return err
 	}
 	defer release()
+	if !w.options.ownsCluster() {
+		if err := w.uninstall(ctx); err != nil {
+			return err
+		}
+	}
 	c, err := w.anyCluster()
 	if err != nil {
 		return err
@@ -270,12 +286,6 @@ func (w *world) lock(ctx context.Context, sink progress.Sink) (release func(), e
 		note := "waiting for another process that works on environment " + w.options.Name
 		sink.Show(progress.Event{At: time.Now(), State: progress.Queued, Note: note})
 	})
-}
-
-// anyCluster is the environment's cluster for looking at it or ending it: it
-// asks for no certificate, and makes none.
-func (w *world) anyCluster() (cluster.Cluster, error) {
-	return local.New(w.cache, local.Options{Name: w.options.Name})
 }
 
 // Kubeconfig is the administrator's kubeconfig of a running environment, or

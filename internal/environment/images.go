@@ -44,6 +44,14 @@ func imageGroups() []imageGroup {
 	}
 }
 
+// imageGroups are those that this environment's cluster needs: one that is not
+// ours has its own DNS, and pulls from a registry that is there.
+func (w *world) imageGroups() []imageGroup {
+	return slices.DeleteFunc(imageGroups(), func(g imageGroup) bool {
+		return g.name == "dns" && w.options.Cluster != Local || g.name == "registry" && !w.options.ownsCluster()
+	})
+}
+
 func recipe(name string) (image.Recipe, error) {
 	recipes := image.Recipes()
 	i := slices.IndexFunc(recipes, func(r image.Recipe) bool { return r.Name == name })
@@ -56,9 +64,9 @@ func recipe(name string) (image.Recipe, error) {
 // imageComponents make every image and give it to the node.
 func (w *world) imageComponents() ([]component, error) {
 	var all []component
-	for _, g := range imageGroups() {
+	for _, g := range w.imageGroups() {
 		assembled := plan.Step{Name: "image-" + g.name, Weight: 1, Expected: time.Second}
-		given := plan.Step{Name: "load-" + g.name, Weight: 1, Expected: 2 * time.Second, Needs: needs(clusterObject)}
+		given := plan.Step{Name: w.giving() + g.name, Weight: 1, Expected: 2 * time.Second, Needs: needs(clusterObject)}
 		for _, name := range g.images {
 			r, err := recipe(name)
 			if err != nil {
@@ -73,7 +81,7 @@ func (w *world) imageComponents() ([]component, error) {
 		}
 		all = append(all,
 			component{assembled, func(ctx context.Context, say func(string)) error { return w.makeImages(ctx, g, say) }},
-			component{given, func(ctx context.Context, say func(string)) error { return w.loadImages(ctx, g, say) }},
+			component{given, func(ctx context.Context, say func(string)) error { return w.giveImages(ctx, g, say) }},
 		)
 	}
 	tools, err := w.toolsComponents()
@@ -96,6 +104,22 @@ func (w *world) makeImages(ctx context.Context, g imageGroup, say func(string)) 
 		}
 	}
 	return nil
+}
+
+// giving begins the names of the steps that give images to nodes.
+func (w *world) giving() string {
+	if w.options.ownsCluster() {
+		return "load-"
+	}
+	return "push-"
+}
+
+// giveImages puts images where the nodes find them.
+func (w *world) giveImages(ctx context.Context, g imageGroup, say func(string)) error {
+	if w.options.ownsCluster() {
+		return w.loadImages(ctx, g, say)
+	}
+	return w.pushImages(ctx, g, say)
 }
 
 // loadImages gives the node what it does not have. An image is called by its
@@ -163,8 +187,10 @@ func (w *world) toolsComponents() ([]component, error) {
 	}
 	sent := plan.Step{
 		Name: "push-" + image.Tools, Weight: 1, Expected: 2 * time.Second,
-		Provides: []plan.Object{derive.Image(toolsImage)},
-		Needs:    needs(archive(image.Tools), part(partRegistry), authority, systemObject("Secret", registryLogin)),
+		Provides: []plan.Object{derive.Image(w.toolsImage())}, Needs: needs(clusterObject, archive(image.Tools)),
+	}
+	if w.options.ownsCluster() {
+		sent.Needs = append(sent.Needs, needs(part(partRegistry), authority, systemObject("Secret", registryLogin))...)
 	}
 	return []component{
 		{assembled, func(ctx context.Context, say func(string)) error {
@@ -180,7 +206,7 @@ func (w *world) pushTools(ctx context.Context, r image.Recipe, say func(string))
 	if err != nil {
 		return err
 	}
-	if there, err := image.Resolve(ctx, toolsImage, options); err == nil && there == w.made.get(r.Name).Digest {
+	if there, err := image.Resolve(ctx, w.toolsImage(), options); err == nil && there == w.made.get(r.Name).Digest {
 		say("it was there")
 		return nil
 	}
@@ -188,9 +214,9 @@ func (w *world) pushTools(ctx context.Context, r image.Recipe, say func(string))
 	if err != nil {
 		return err
 	}
-	say("pushing " + toolsImage)
+	say("pushing " + w.toolsImage())
 	return w.times.note(r.Name, pushed, func() error {
-		_, err := image.Push(ctx, toolsImage, img, options)
+		_, err := image.Push(ctx, w.toolsImage(), img, options)
 		return err
 	})
 }

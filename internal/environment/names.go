@@ -17,6 +17,9 @@ const (
 	registryTLS        = v1alpha1.RegistryTLS
 	dataStorageTLS     = v1alpha1.DataStorageTLS
 	authorityConfigMap = v1alpha1.PublicCA
+	pullSecretName     = v1alpha1.DefaultPullSecret
+	systemNamespace    = v1alpha1.SystemNamespace
+	workflowNamespace  = v1alpha1.WorkflowNamespace
 
 	ownerPassword   = "owner-password"
 	servicePassword = "service-password"
@@ -64,7 +67,11 @@ func (s service) address() string { return fmt.Sprintf("%s:%d", s.host(), s.port
 // hosts are all the names by which pods may call the Service.
 func (s service) hosts() []string {
 	short := s.name + "." + v1alpha1.SystemNamespace
-	return []string{s.host(), s.name, short, s.host() + ".cluster.local"}
+	all := []string{s.host(), s.name, short, s.host() + ".cluster.local"}
+	if s == registryService { // nodes in containers call it by its address
+		all = append(all, registryAddress)
+	}
+	return all
 }
 
 // registryAddress is the fixed cluster IP of the registry: the node, which does
@@ -72,7 +79,9 @@ func (s service) hosts() []string {
 const registryAddress = "10.96.0.50"
 
 // toolsImage is where workflows find the image for their steps.
-var toolsImage = registryService.address() + "/kubernaut/" + image.Tools + ":latest"
+func (w *world) toolsImage() string {
+	return w.options.registry() + "/kubernaut/" + image.Tools + ":latest"
+}
 
 // Things the plan speaks of beside Kubernetes objects.
 var (

@@ -128,20 +128,23 @@ func (w *world) install(name string) run.Task {
 
 func (w *world) volume(name string) error {
 	owner := declared[name].volume
-	if owner == 0 {
-		return nil
-	}
 	c, err := w.cluster()
 	if err != nil {
 		return err
 	}
-	return c.Volume(name, owner)
+	node, ok := c.(interface {
+		Volume(name string, owner int) error
+	})
+	if !ok || owner == 0 {
+		return nil
+	}
+	return node.Volume(name, owner)
 }
 
 // render is the chart with the images known so far.
 func (w *world) render(ctx context.Context) (map[string]objects, error) {
 	return chart.Render(ctx, filepath.Join(w.cache.Source, "charts", "kubernaut"), chart.Release{
-		Name: release, Namespace: v1alpha1.SystemNamespace, KubeVersion: kubernetesVersion, Values: w.values(),
+		Name: release, Namespace: v1alpha1.SystemNamespace, KubeVersion: w.found.version, Values: w.values(),
 	})
 }
 
@@ -150,23 +153,37 @@ func (w *world) values() map[string]any {
 	for _, name := range []string{image.DataStorage, image.Controller, image.PostgreSQL, image.Redis, image.Registry} {
 		images[name] = w.made.reference(name)
 	}
-	kept := func(name string) map[string]any {
-		return map[string]any{"hostPath": filepath.Join(local.Volumes, name)}
-	}
 	existing := func(name string) map[string]any { return map[string]any{"existingSecret": name} }
-	return map[string]any{
-		"images":     images,
-		"namespaces": map[string]any{"createSystem": true},
-		"ca":         map[string]any{"existingConfigMap": authorityConfigMap},
-		"postgresql": map[string]any{"existingSecret": databaseSecret, "persistence": kept(partPostgreSQL)},
-		"redis":      map[string]any{"existingSecret": redisSecret, "persistence": kept(partRedis)},
-		"registry": map[string]any{
-			"enabled": true, "clusterIP": registryAddress, "persistence": kept(partRegistry),
-			"tls": existing(registryTLS), "auth": existing(registryLogin),
-		},
+	values := map[string]any{
+		"images":      images,
+		"namespaces":  map[string]any{"createSystem": true},
+		"ca":          map[string]any{"existingConfigMap": authorityConfigMap},
+		"postgresql":  map[string]any{"existingSecret": databaseSecret, "persistence": w.persistence(partPostgreSQL)},
+		"redis":       map[string]any{"existingSecret": redisSecret, "persistence": w.persistence(partRedis)},
 		"datastorage": map[string]any{"tls": existing(dataStorageTLS)},
-		"workflows":   map[string]any{"pullSecret": map[string]any{"existing": v1alpha1.DefaultPullSecret}},
+		"workflows":   map[string]any{"pullSecret": map[string]any{"existing": pullSecretName}},
 	}
+	if w.options.ownsCluster() {
+		values["registry"] = map[string]any{
+			"enabled": true, "clusterIP": registryAddress, "persistence": w.persistence(partRegistry),
+			"tls": existing(registryTLS), "auth": existing(registryLogin),
+		}
+		return values
+	}
+	values["imagePullSecrets"] = []any{map[string]any{"name": pullSecretName}}
+	return values
+}
+
+// persistence is where a component keeps its data: in a folder of our own node,
+// in a claim where claims are filled, else in a folder that goes with the pod.
+func (w *world) persistence(component string) map[string]any {
+	switch {
+	case w.options.Cluster == Local:
+		return map[string]any{"hostPath": filepath.Join(local.Volumes, component)}
+	case w.found.defaultClass:
+		return map[string]any{"type": "claim"}
+	}
+	return map[string]any{"type": "emptyDir"}
 }
 
 // admissionComponent proves that the admission policies act: the API server

@@ -37,10 +37,16 @@ func programGroups() []programGroup {
 	return append(groups, tekton)
 }
 
+// nodePrograms are the groups that only a node of our own is made of.
+var nodePrograms = []string{"kubernetes", "containerd", "coredns"}
+
 // buildComponents compile, or find compiled, all programs.
 func (w *world) buildComponents() []component {
 	var all []component
 	for _, g := range programGroups() {
+		if w.options.Cluster != Local && slices.Contains(nodePrograms, g.name) {
+			continue
+		}
 		step := plan.Step{Name: buildPrefix + g.name, Expected: 100 * time.Millisecond}
 		if !w.built(g) {
 			step.Weight, step.Expected = compiler, g.cold

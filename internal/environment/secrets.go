@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
@@ -16,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
+	theirs "kubernaut.ai/kubernaut/internal/cluster/existing"
 	"kubernaut.ai/kubernaut/internal/environment/derive"
 	"kubernaut.ai/kubernaut/internal/environment/plan"
 	"kubernaut.ai/kubernaut/internal/image"
@@ -25,13 +28,16 @@ import (
 // registryUser is who pushes to the registry and pulls from it.
 const registryUser = "kubernaut"
 
-// generated are the Secrets with passwords: made once, then kept. make returns
-// their content.
-var generated = []struct {
+// password is a Secret with passwords: made once, then kept. make returns its
+// content.
+type password struct {
 	name string
 	keys []string
 	make func() (map[string]string, error)
-}{
+}
+
+// generated are all of them.
+var generated = []password{
 	{databaseSecret, []string{ownerPassword, servicePassword}, func() (map[string]string, error) {
 		return map[string]string{ownerPassword: rand.Text(), servicePassword: rand.Text()}, nil
 	}},
@@ -55,11 +61,36 @@ func newRegistryLogin() (map[string]string, error) {
 // encrypted are the Services with TLS, by the Secret of their certificate.
 var encrypted = map[string]service{registryTLS: registryService, dataStorageTLS: dataStorageService}
 
+// passwords are the generated Secrets that this environment needs: a registry of
+// others has a login of its own.
+func (w *world) passwords() []password {
+	return slices.DeleteFunc(slices.Clone(generated), func(p password) bool {
+		return p.name == registryLogin && !w.options.ownsCluster()
+	})
+}
+
+// served are the Services with TLS, by the Secret of their certificate.
+func (w *world) served() map[string]service {
+	all := maps.Clone(encrypted)
+	if !w.options.ownsCluster() {
+		delete(all, registryTLS)
+	}
+	return all
+}
+
+// pulling are the namespaces whose pods pull from the registry.
+func (w *world) pulling() []string {
+	if w.options.ownsCluster() {
+		return []string{v1alpha1.WorkflowNamespace}
+	}
+	return w.pullers()
+}
+
 // secretsComponent makes passwords and certificates.
 func (w *world) secretsComponent() component {
 	step := plan.Step{
 		Name: "secrets", Expected: time.Second,
-		Needs: needs(clusterObject, authority, derive.Namespace(v1alpha1.SystemNamespace), derive.Namespace(v1alpha1.WorkflowNamespace)),
+		Needs: needs(clusterObject, authority, derive.Namespace(v1alpha1.SystemNamespace)),
 	}
 	provide := func(o plan.Object, keys ...string) {
 		step.Provides = append(step.Provides, o)
@@ -67,15 +98,17 @@ func (w *world) secretsComponent() component {
 			step.Provides = append(step.Provides, o.WithKey(key))
 		}
 	}
-	for _, s := range generated {
+	for _, s := range w.passwords() {
 		provide(systemObject("Secret", s.name), s.keys...)
 	}
-	for name := range encrypted {
+	for name := range w.served() {
 		provide(systemObject("Secret", name), corev1.TLSCertKey, corev1.TLSPrivateKeyKey, authorityKey)
 	}
 	provide(systemObject("ConfigMap", authorityConfigMap), authorityKey)
-	pull := plan.Object{Kind: "Secret", Namespace: v1alpha1.WorkflowNamespace, Name: v1alpha1.DefaultPullSecret}
-	provide(pull, corev1.DockerConfigJsonKey)
+	for _, namespace := range w.pulling() {
+		step.Needs = append(step.Needs, needs(derive.Namespace(namespace))...)
+		provide(plan.Object{Kind: "Secret", Namespace: namespace, Name: pullSecretName}, corev1.DockerConfigJsonKey)
+	}
 	return component{step, w.makeSecrets}
 }
 
@@ -85,7 +118,8 @@ func (w *world) makeSecrets(ctx context.Context, say func(string)) error {
 		return err
 	}
 	made := 0
-	for _, s := range generated {
+	passwords := w.passwords()
+	for _, s := range passwords {
 		fresh, err := k.createSecret(ctx, s.name, s.make)
 		if err != nil {
 			return fmt.Errorf("Secret %s: %w", s.name, err)
@@ -102,7 +136,7 @@ func (w *world) makeSecrets(ctx context.Context, say func(string)) error {
 	if err := errors.Join(err, k.applied.keep()); err != nil {
 		return err
 	}
-	say(fmt.Sprintf("%d passwords made, %d kept", made, len(generated)-made))
+	say(fmt.Sprintf("%d passwords made, %d kept", made, len(passwords)-made))
 	return nil
 }
 
@@ -117,6 +151,9 @@ func (k *kube) createSecret(ctx context.Context, name string, content func() (ma
 		return false, err
 	}
 	secret := &corev1.Secret{ObjectMeta: meta(v1alpha1.SystemNamespace, name), StringData: data}
+	if k.owner != "" {
+		secret.Labels[theirs.OwnerLabel] = k.owner
+	}
 	_, err = secrets.Create(ctx, secret, metav1.CreateOptions{FieldManager: manager})
 	if apierrors.IsAlreadyExists(err) { // another process was faster
 		return false, nil
@@ -135,20 +172,23 @@ func (w *world) derivedSecrets(ctx context.Context, k *kube) ([]*unstructured.Un
 	if err != nil {
 		return nil, err
 	}
-	login, err := k.Core.CoreV1().Secrets(v1alpha1.SystemNamespace).Get(ctx, registryLogin, metav1.GetOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("reading the registry's password: %w", err)
-	}
-	pull, err := pullSecret(login)
+	trusted, err := w.trusted()
 	if err != nil {
 		return nil, err
 	}
-	objects := []runtime.Object{pull, &corev1.ConfigMap{
+	pulls, err := w.pullSecrets(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	objects := []runtime.Object{&corev1.ConfigMap{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
 		ObjectMeta: meta(v1alpha1.SystemNamespace, authorityConfigMap),
-		Data:       map[string]string{authorityKey: string(ca.Cert)},
+		Data:       map[string]string{authorityKey: string(trusted)},
 	}}
-	for name, s := range encrypted {
+	for _, s := range pulls {
+		objects = append(objects, s)
+	}
+	for name, s := range w.served() {
 		pair, err := w.certificates().Leaf(ca, s.name, pki.Request{CommonName: s.host(), Hosts: s.hosts(), Server: true})
 		if err != nil {
 			return nil, fmt.Errorf("certificate of %s: %w", s.name, err)
@@ -162,22 +202,65 @@ func (w *world) derivedSecrets(ctx context.Context, k *kube) ([]*unstructured.Un
 	return toUnstructured(objects)
 }
 
-func pullSecret(login *corev1.Secret) (*corev1.Secret, error) {
+// trusted are the authorities that clients need: ours, and in a cluster of
+// others that of their registry.
+func (w *world) trusted() ([]byte, error) {
+	ca, err := w.authority()
+	if err != nil || w.options.ownsCluster() {
+		if err != nil {
+			return nil, err
+		}
+		return ca.Cert, nil
+	}
+	registry, err := w.options.registryCA()
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(ca.Cert, registry), nil
+}
+
+// pullSecrets let pods pull from the environment's registry.
+func (w *world) pullSecrets(ctx context.Context, k *kube) ([]*corev1.Secret, error) {
+	if !w.options.ownsCluster() {
+		return w.theirPullSecrets()
+	}
+	login, err := k.Core.CoreV1().Secrets(v1alpha1.SystemNamespace).Get(ctx, registryLogin, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("reading the registry's password: %w", err)
+	}
+	secret, err := pullSecret(w.options.Place, string(login.Data["username"]), string(login.Data["password"]))
+	return []*corev1.Secret{secret}, err
+}
+
+// pullSecret is for the pods of runs; it also tells clients which registry it is.
+func pullSecret(p Place, username, password string) (*corev1.Secret, error) {
 	config, err := json.Marshal(map[string]any{"auths": map[string]any{
-		registryService.address(): map[string]any{
-			"username": string(login.Data["username"]), "password": string(login.Data["password"]),
-			"auth": append(append(login.Data["username"], ':'), login.Data["password"]...), // bytes become base64
+		p.registryHost(): map[string]any{
+			"username": username, "password": password, "auth": []byte(username + ":" + password), // bytes become base64
 		},
 	}})
 	if err != nil {
 		return nil, err
 	}
-	return &corev1.Secret{
+	secret := &corev1.Secret{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
-		ObjectMeta: meta(v1alpha1.WorkflowNamespace, v1alpha1.DefaultPullSecret),
+		ObjectMeta: meta(v1alpha1.WorkflowNamespace, pullSecretName),
 		Type:       corev1.SecretTypeDockerConfigJson,
 		Data:       map[string][]byte{corev1.DockerConfigJsonKey: config},
-	}, nil
+	}
+	if p.Registry != "" {
+		secret.Annotations = map[string]string{v1alpha1.AnnotationRegistry: p.Registry}
+	}
+	return secret, nil
+}
+
+// pullSecret is the name of the Secret that images are pulled with; empty where
+// they are on the nodes.
+func (w *world) pullSecret() string {
+	if w.options.ownsCluster() {
+		return ""
+	}
+	return pullSecretName
 }
 
 func toUnstructured(objects []runtime.Object) ([]*unstructured.Unstructured, error) {
@@ -194,6 +277,9 @@ func toUnstructured(objects []runtime.Object) ([]*unstructured.Unstructured, err
 
 // registry is how the registry is reached from here.
 func (w *world) registry(ctx context.Context) (image.Options, error) {
+	if !w.options.ownsCluster() {
+		return w.theirRegistry()
+	}
 	k, err := w.kube()
 	if err != nil {
 		return image.Options{}, err

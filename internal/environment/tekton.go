@@ -37,7 +37,7 @@ func (w *world) tektonComponents() ([]component, error) {
 	if err != nil {
 		return nil, err
 	}
-	settings, err := rendered.settingsStep()
+	settings, err := w.settingsStep(rendered)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func (t tektonObjects) guards() ([]derive.Guard, error) {
 }
 
 // settingsStep brings the settings up to date, of which each is guarded.
-func (t tektonObjects) settingsStep() (plan.Step, error) {
+func (w *world) settingsStep(t tektonObjects) (plan.Step, error) {
 	guards, err := t.guards()
 	if err != nil {
 		return plan.Step{}, err
@@ -88,7 +88,7 @@ func (t tektonObjects) settingsStep() (plan.Step, error) {
 		return plan.Step{}, err
 	}
 	step.Expected, step.Provides = 500*time.Millisecond, []plan.Object{part("tekton-settings")}
-	for _, g := range imageGroups() { // of runs: the controller names them in no manifest
+	for _, g := range w.imageGroups() { // of runs: the controller names them in no manifest
 		if g.name != "steps" {
 			continue
 		}
@@ -120,11 +120,11 @@ func isSetting(u *unstructured.Unstructured) bool { return u.GetKind() == "Confi
 
 // tektonNow is Tekton with the environment's authority and the images that were made.
 func (w *world) tektonNow() (tektonObjects, error) {
-	ca, err := w.authority()
+	ca, err := w.trusted()
 	if err != nil {
 		return tektonObjects{}, err
 	}
-	return w.tekton(ca.Cert)
+	return w.tekton(ca)
 }
 
 func (w *world) tekton(ca []byte) (tektonObjects, error) {
@@ -134,7 +134,8 @@ func (w *world) tekton(ca []byte) (tektonObjects, error) {
 	}
 	all, err := upstream.Tekton(upstream.TektonOptions{
 		Manifests: manifests, CA: ca, Shell: w.made.reference(image.Shell),
-		Image: func(command string) string { return w.made.reference(image.Tekton(command)) },
+		Image:      func(command string) string { return w.made.reference(image.Tekton(command)) },
+		PullSecret: w.pullSecret(),
 	})
 	if err != nil {
 		return tektonObjects{}, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -11,8 +12,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"kubernaut.ai/kubernaut/internal/build"
+	"kubernaut.ai/kubernaut/internal/cluster"
 	"kubernaut.ai/kubernaut/internal/cluster/forward"
-	"kubernaut.ai/kubernaut/internal/cluster/local"
 	"kubernaut.ai/kubernaut/internal/environment/readiness"
 	"kubernaut.ai/kubernaut/internal/image"
 	"kubernaut.ai/kubernaut/internal/pki"
@@ -26,7 +27,9 @@ type world struct {
 	made    archives
 	times   imageTimes
 
-	cluster   func() (*local.Cluster, error)
+	found found // what was there already
+
+	cluster   func() (cluster.Cluster, error)
 	authority func() (*pki.Authority, error)
 	kube      func() (*kube, error)
 	manifests func() (objects, error) // Tekton's, as they are in its module
@@ -37,6 +40,7 @@ type kube struct {
 	*readiness.Cluster
 	dial    forward.DialFunc
 	applied *ledger
+	owner   string // of a cluster that is not ours: only what carries its label is changed
 }
 
 // newWorld is for bringing an environment up: it needs the checkout.
@@ -45,7 +49,12 @@ func newWorld(o Options) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	return worldOf(cache, o), nil
+	w := worldOf(cache, o)
+	if err := w.settlePlace(); err != nil {
+		return nil, err
+	}
+	w.made.registry = w.options.Registry
+	return w, w.options.Place.check()
 }
 
 // existing is for looking at an environment or ending it: it works anywhere on
@@ -55,7 +64,8 @@ func existing(o Options) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	return worldOf(build.Cache{Dir: dir}, o), nil
+	w := worldOf(build.Cache{Dir: dir}, o)
+	return w, w.settlePlace()
 }
 
 func worldOf(cache build.Cache, o Options) *world {
@@ -81,17 +91,6 @@ func (w *world) dir(parts ...string) string {
 
 func (w *world) certificates() pki.Store { return pki.Store{Dir: w.dir("pki"), Now: time.Now()} }
 
-func (w *world) newCluster() (*local.Cluster, error) {
-	ca, err := w.authority()
-	if err != nil {
-		return nil, err
-	}
-	return local.New(w.cache, local.Options{
-		Name: w.options.Name, Port: w.options.Port, Checked: true, Keep: w.options.Keep,
-		Registry: &local.Registry{Host: registryService.address(), Address: registryAddress, CA: ca.Cert},
-	})
-}
-
 // connect may be called once the cluster is up.
 func (w *world) connect() (*kube, error) {
 	c, err := w.anyCluster()
@@ -106,22 +105,27 @@ func (w *world) connect() (*kube, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the cluster's kubeconfig: %w", err)
 	}
-	return newKube(cfg, w.dir("applied.json"))
+	k, err := newKube(cfg, w.dir("applied.json"))
+	if err == nil && !w.options.ownsCluster() {
+		k.owner = w.options.Name
+	}
+	return k, err
 }
 
 // newKube connects to an API server; what is applied there is noted in the file.
 func newKube(cfg *rest.Config, notes string) (*kube, error) {
-	cluster, err := readiness.New(cfg)
+	reached, err := readiness.New(cfg)
 	if err != nil {
 		return nil, err
 	}
-	return &kube{Cluster: cluster, dial: forward.Dialer(cfg), applied: openLedger(notes)}, nil
+	return &kube{Cluster: reached, dial: forward.Dialer(cfg), applied: openLedger(notes)}, nil
 }
 
 // archives are the images made in this run, by name.
 type archives struct {
-	mu     sync.Mutex
-	byName map[string]image.Archive
+	registry string // that they are pushed to; empty: they are loaded into nodes
+	mu       sync.Mutex
+	byName   map[string]image.Archive
 }
 
 func (a *archives) put(name string, made image.Archive) {
@@ -139,7 +143,9 @@ func (a *archives) get(name string) image.Archive {
 // reference is the full reference of an image, or, before it is made, one that
 // only says its name: enough to plan with.
 func (a *archives) reference(name string) string {
-	if made := a.get(name); made.Reference != "" {
+	if made := a.get(name); made.Reference != "" && a.registry != "" {
+		return a.registry + strings.TrimPrefix(made.Reference, image.Host)
+	} else if made.Reference != "" {
 		return made.Reference
 	}
 	return image.Host + "/" + name + ":planned"

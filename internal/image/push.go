@@ -103,6 +103,13 @@ func WithProgram(ctx context.Context, ref string, program Text, o Options) (v1.I
 	return mutate.ConfigFile(img, file)
 }
 
+// IsAbsent tells whether an error says only that the registry, which answered,
+// has no such image.
+func IsAbsent(err error) bool {
+	var answer *transport.Error
+	return errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound
+}
+
 func (o Options) remote(ctx context.Context) ([]remote.Option, error) {
 	base := http.DefaultTransport.(*http.Transport).Clone()
 	base.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}

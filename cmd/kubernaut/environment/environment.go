@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"kubernaut.ai/kubernaut/internal/cli"
@@ -58,9 +59,19 @@ func newUp(f *cli.Factory, name *string) *cobra.Command {
 	flags.StringSliceVar(&o.Only, "only", nil, "only these `names` and what they need; the same as arguments")
 	flags.IntVar(&o.Cores, "cores", 0, "how many steps that keep a core busy may run at once (default: all cores)")
 	flags.Var(&timeouts{&o.Timeouts}, "timeout", "`step=time` after which a step counts as stuck; all=time for every other step (default: five times its slowest so far, at least 3m)")
+	placeFlags(flags, &o.Place)
 	flags.BoolVar(&o.Keep, "keep", false, "keep a node that does not become ready, for a look at it")
 	progressFlag(cmd, &show)
 	return cmd
+}
+
+// placeFlags choose where the environment runs.
+func placeFlags(flags *pflag.FlagSet, p *environment.Place) {
+	flags.StringVar(&p.Cluster, "cluster", "", "where it runs: `local` (a node of its own, without a container engine), kind (in Docker or Podman) or existing (default: as before, else local)")
+	flags.StringVar(&p.Kubeconfig, "kubeconfig", "", "`path` of the kubeconfig of an existing cluster (default: as kubectl finds it)")
+	flags.StringVar(&p.Context, "context", "", "`name` of its context (default: the current one)")
+	flags.StringVar(&p.Registry, "registry", "", "`host/path` that images are pushed to, reachable and trusted by the nodes of the existing cluster")
+	flags.StringVar(&p.RegistryCA, "registry-ca", "", "`file` with the CA of that registry (default: those this machine trusts)")
 }
 
 // timeouts are flags of the form step=time.

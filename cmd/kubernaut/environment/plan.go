@@ -25,6 +25,7 @@ func newPlan(f *cli.Factory, name *string) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&output, "output", "o", "tree", "`format`: tree, dot, svg, json or yaml")
+	placeFlags(flags, &o.Place)
 	flags.StringSliceVar(&o.Only, "only", nil, "only these `names` and what they need; the same as arguments")
 	return cmd
 }

@@ -34,6 +34,9 @@ type TektonOptions struct {
 	Image     func(command string) string  // the image reference of a Tekton command
 	Shell     string                       // the image for `script:` steps; needs a numeric non-root user
 	CA        []byte                       // PEM bundle that registries are checked against
+	// PullSecret, in Tekton's namespaces, is for pulling its images; empty: they
+	// are on the nodes.
+	PullSecret string
 }
 
 // Tekton returns the objects of a Tekton installation in the order of their
@@ -98,6 +101,12 @@ func (o TektonOptions) adapt(u *unstructured.Unstructured) error {
 }
 
 func (o TektonOptions) adaptDeployment(u *unstructured.Unstructured) error {
+	if o.PullSecret != "" {
+		secrets := []any{map[string]any{"name": o.PullSecret}}
+		if err := unstructured.SetNestedSlice(u.Object, secrets, "spec", "template", "spec", "imagePullSecrets"); err != nil {
+			return err
+		}
+	}
 	resolvers := u.GetName() == "tekton-pipelines-remote-resolvers"
 	if resolvers {
 		if err := addVolume(u, certificates); err != nil {

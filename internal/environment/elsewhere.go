@@ -1,0 +1,308 @@
+package environment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"golang.org/x/mod/semver"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+
+	theirs "kubernaut.ai/kubernaut/internal/cluster/existing"
+	"kubernaut.ai/kubernaut/internal/cluster/forward"
+	"kubernaut.ai/kubernaut/internal/environment/plan"
+	"kubernaut.ai/kubernaut/internal/environment/upstream"
+	"kubernaut.ai/kubernaut/internal/image"
+	"kubernaut.ai/kubernaut/internal/installation"
+)
+
+// found is what a cluster that is not ours has already.
+type found struct {
+	version      string // of Kubernetes
+	tekton       bool   // it is installed: checked, never patched
+	defaultClass bool   // claims find a storage class
+}
+
+// survey looks at an existing cluster, for the plan. Of a cluster of our own
+// everything is known.
+func (w *world) survey(ctx context.Context) (found, error) {
+	switch w.options.Cluster {
+	case Local:
+		return found{version: kubernetesVersion}, nil
+	case Kind:
+		return found{version: kubernetesVersion, defaultClass: true}, nil
+	}
+	k, err := w.kube()
+	if err != nil {
+		return found{}, err
+	}
+	version, err := k.Core.Discovery().ServerVersion()
+	if err != nil {
+		return found{}, fmt.Errorf("asking the existing cluster for its version: %w", err)
+	}
+	f := found{version: version.GitVersion}
+	if f.tekton, err = k.hasTekton(ctx); err != nil {
+		return found{}, err
+	}
+	classes, err := k.Core.StorageV1().StorageClasses().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return found{}, fmt.Errorf("looking for a default storage class: %w", err)
+	}
+	for _, c := range classes.Items {
+		f.defaultClass = f.defaultClass || c.Annotations["storageclass.kubernetes.io/is-default-class"] == "true"
+	}
+	return f, w.registryAnswers(ctx)
+}
+
+// registryAnswers refuses a plan whose images could not be pushed anywhere.
+// That the nodes trust it too is seen when the first of them pulls.
+func (w *world) registryAnswers(ctx context.Context) error {
+	options, err := w.registry(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = image.Resolve(ctx, w.options.registry()+"/kubernaut/none:none", options)
+	if err == nil || image.IsAbsent(err) {
+		return nil
+	}
+	return fmt.Errorf("--registry %s cannot be used: %w", w.options.registry(), err)
+}
+
+const (
+	tektonController = "tekton-pipelines-controller"
+	tektonResolvers  = "tekton-pipelines-remote-resolvers"
+	// oldestTekton is the oldest release with the API that is used.
+	oldestTekton = "v1.0.0"
+)
+
+func (k *kube) hasTekton(ctx context.Context) (bool, error) {
+	_, err := k.Core.AppsV1().Deployments(upstream.TektonNamespace).Get(ctx, tektonController, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("looking for Tekton: %w", err)
+	}
+	return true, nil
+}
+
+// tektonOfOthers is the one step that checks a Tekton which is there already. It
+// provides what ours would.
+func (w *world) tektonOfOthers(ours []component) component {
+	step := plan.Step{Name: "tekton", Expected: time.Second, Needs: needs(clusterObject)}
+	for _, c := range ours {
+		for _, o := range c.Provides {
+			if o.Kind != "Image" {
+				step.Provides = append(step.Provides, o)
+			}
+		}
+	}
+	return component{step, w.checkTekton}
+}
+
+// checkTekton names everything of an installed Tekton that would make runs fail.
+func (w *world) checkTekton(ctx context.Context, say func(string)) error {
+	k, err := w.kube()
+	if err != nil {
+		return err
+	}
+	say("checking the Tekton that is installed")
+	flags, err := k.Core.CoreV1().ConfigMaps(upstream.TektonNamespace).Get(ctx, "feature-flags", metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("reading Tekton's settings: %w", err)
+	}
+	info, err := k.Core.CoreV1().ConfigMaps(upstream.TektonNamespace).Get(ctx, "pipelines-info", metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("reading Tekton's version: %w", err)
+	}
+	resolvers, err := k.Core.AppsV1().Deployments(upstream.ResolversNamespace).Get(ctx, tektonResolvers, metav1.GetOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("looking for Tekton's resolvers: %w", err)
+	}
+	certs, err := k.Core.CoreV1().ConfigMaps(upstream.TektonNamespace).Get(ctx, "config-registry-cert", metav1.GetOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("reading the registries that Tekton trusts: %w", err)
+	}
+	problems := tektonProblems(installedTekton{
+		version: info.Data["version"], flags: flags.Data, resolversReady: resolvers.Status.AvailableReplicas,
+		trusted: certs.Data["cert"], needsCA: w.options.Place.RegistryCA != "",
+	})
+	if len(problems) > 0 {
+		return fmt.Errorf("Tekton %s is installed and is never patched from here; it does not fit: %s", info.Data["version"], strings.Join(problems, "; "))
+	}
+	say("Tekton " + info.Data["version"] + " is installed and fits")
+	return nil
+}
+
+// installedTekton is what is looked at of a Tekton that was there before.
+type installedTekton struct {
+	version        string
+	flags          map[string]string
+	resolversReady int32
+	trusted        string // certificates of registries
+	needsCA        bool   // the registry's CA is one of its own
+}
+
+func tektonProblems(t installedTekton) []string {
+	var all []string
+	if older(t.version, oldestTekton) {
+		all = append(all, fmt.Sprintf("it is older than %s: upgrade it", oldestTekton))
+	}
+	if t.flags["set-security-context"] != "true" {
+		all = append(all, `in ConfigMap feature-flags, set-security-context is not "true": the pods of runs would be refused by Pod Security "restricted"`)
+	}
+	if t.resolversReady == 0 {
+		all = append(all, fmt.Sprintf("Deployment %s in %s is not available: bundles cannot be resolved", tektonResolvers, upstream.ResolversNamespace))
+	}
+	if t.needsCA && !strings.Contains(t.trusted, "BEGIN CERTIFICATE") {
+		all = append(all, "ConfigMap config-registry-cert in "+upstream.TektonNamespace+" names no CA, and the registry has one of its own: add it there and mount it into the resolvers")
+	}
+	return all
+}
+
+func older(version, than string) bool {
+	return semver.IsValid(version) && semver.Compare(version, than) < 0
+}
+
+// pushImages sends a group of images to the registry of an existing cluster.
+func (w *world) pushImages(ctx context.Context, g imageGroup, say func(string)) error {
+	options, err := w.registry(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range g.images {
+		r, err := recipe(name)
+		if err != nil {
+			return err
+		}
+		ref := w.made.reference(name)
+		if there, err := image.Resolve(ctx, ref, options); err == nil && there == w.made.get(name).Digest {
+			continue
+		}
+		img, err := w.images.Image(ctx, r, say)
+		if err != nil {
+			return err
+		}
+		say("pushing " + ref)
+		err = w.times.note(name, pushed, func() error {
+			_, err := image.Push(ctx, ref, img, options)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// login is what the user's container tools know about the registry; empty for
+// one that asks nobody.
+func (p Place) login() (authn.AuthConfig, error) {
+	registry, err := name.NewRegistry(p.registryHost())
+	if err != nil {
+		return authn.AuthConfig{}, fmt.Errorf("--registry %q: %w", p.Registry, err)
+	}
+	found, err := authn.DefaultKeychain.Resolve(registry)
+	if err != nil {
+		return authn.AuthConfig{}, fmt.Errorf("looking for a login of registry %s: %w", registry, err)
+	}
+	config, err := found.Authorization()
+	if err != nil {
+		return authn.AuthConfig{}, fmt.Errorf("looking for a login of registry %s: %w", registry, err)
+	}
+	return *config, nil
+}
+
+// machineCAs are the certificates that this machine trusts.
+const machineCAs = "/etc/ssl/certs/ca-certificates.crt"
+
+// registryCA is who may sign the certificate of an existing cluster's registry.
+func (p Place) registryCA() ([]byte, error) {
+	path := p.RegistryCA
+	if path == "" {
+		path = machineCAs
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading who signs for the registry: %w", err)
+	}
+	return raw, nil
+}
+
+// theirRegistry is how the registry of an existing cluster is reached from here.
+func (w *world) theirRegistry() (image.Options, error) {
+	p := w.options.Place
+	login, loginErr := p.login()
+	ca, caErr := p.registryCA()
+	if err := errors.Join(loginErr, caErr); err != nil {
+		return image.Options{}, err
+	}
+	o := image.Options{CA: ca, Username: login.Username, Password: login.Password}
+	if forward.Names(p.registryHost()) {
+		k, err := w.kube()
+		if err != nil {
+			return image.Options{}, err
+		}
+		o.Dial = k.dial
+	}
+	return o, nil
+}
+
+// pullers are the namespaces whose pods pull from the registry of an existing
+// cluster.
+func (w *world) pullers() []string {
+	all := []string{systemNamespace, workflowNamespace}
+	if !w.found.tekton {
+		all = append(all, upstream.TektonNamespace, upstream.ResolversNamespace)
+	}
+	return all
+}
+
+// theirPullSecrets let pods pull from the registry of an existing cluster.
+func (w *world) theirPullSecrets() ([]*corev1.Secret, error) {
+	login, err := w.options.Place.login()
+	if err != nil {
+		return nil, err
+	}
+	var all []*corev1.Secret
+	for _, namespace := range w.pullers() {
+		secret, err := pullSecret(w.options.Place, login.Username, login.Password)
+		if err != nil {
+			return nil, err
+		}
+		secret.Namespace = namespace
+		all = append(all, secret)
+	}
+	return all, nil
+}
+
+// uninstall takes Kubernaut's own objects out in order, before the rest of what
+// the environment installed goes.
+func (w *world) uninstall(ctx context.Context) error {
+	raw, err := w.kubeconfig(ctx)
+	if err != nil {
+		return err
+	}
+	cfg, err := clientcmd.RESTConfigFromKubeConfig(raw)
+	if err != nil {
+		return fmt.Errorf("reading the kubeconfig: %w", err)
+	}
+	removal := installation.Removal{Purge: true, Selector: theirs.OwnerLabel + "=" + w.options.Name}
+	return installation.Remove(ctx, cfg, removal, func(string) {})
+}
+
+func (w *world) kubeconfig(ctx context.Context) ([]byte, error) {
+	c, err := w.anyCluster()
+	if err != nil {
+		return nil, err
+	}
+	return c.Kubeconfig(ctx)
+}

@@ -1,0 +1,162 @@
+package environment
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"kubernaut.ai/kubernaut/internal/cluster"
+	theirs "kubernaut.ai/kubernaut/internal/cluster/existing"
+	"kubernaut.ai/kubernaut/internal/cluster/kind"
+	"kubernaut.ai/kubernaut/internal/cluster/local"
+)
+
+// The kinds of clusters an environment can run in.
+const (
+	Local    = "local"    // a node of our own, without a container engine
+	Kind     = "kind"     // nodes in Docker or Podman
+	Existing = "existing" // whatever a kubeconfig leads to
+)
+
+// Place is where an environment runs. It is kept with the environment, so that
+// later commands need not be told again.
+type Place struct {
+	Cluster    string `json:"cluster,omitempty"`    // Local, Kind or Existing; empty: as before, else Local
+	Kubeconfig string `json:"kubeconfig,omitempty"` // of an existing cluster: a path; empty: as kubectl finds it
+	Context    string `json:"context,omitempty"`    // in it; empty: its current one
+	Registry   string `json:"registry,omitempty"`   // for an existing cluster: host or host/path its nodes pull from
+	RegistryCA string `json:"registryCA,omitempty"` // file with the CA of that registry; empty: those of the machine
+}
+
+// check refuses what cannot work, before anything is looked at.
+func (p Place) check() error {
+	switch p.Cluster {
+	case Local, Kind:
+		if p.Kubeconfig != "" || p.Context != "" || p.Registry != "" || p.RegistryCA != "" {
+			return fmt.Errorf("--kubeconfig, --context, --registry and --registry-ca are for --cluster %s; a cluster of kind %s has its own registry", Existing, p.Cluster)
+		}
+	case Existing:
+		if p.Registry == "" {
+			return fmt.Errorf("--cluster %s needs --registry: the nodes of a cluster that is not ours get images only from a registry that they reach and trust, for example --registry registry.example.com/kubernaut", Existing)
+		}
+		if strings.Contains(p.Registry, "://") || strings.HasSuffix(p.Registry, "/") {
+			return fmt.Errorf("--registry %q: write host[:port] or host[:port]/path, as in image references", p.Registry)
+		}
+	default:
+		return fmt.Errorf("--cluster %q: it is one of %s, %s, %s", p.Cluster, Local, Kind, Existing)
+	}
+	return nil
+}
+
+// ownsCluster tells whether the cluster is made and ended with the environment.
+func (p Place) ownsCluster() bool { return p.Cluster != Existing }
+
+// registry is the host, with a path where there is one, that workflows and
+// their images are pushed to.
+func (p Place) registry() string {
+	if p.Registry != "" {
+		return p.Registry
+	}
+	return registryService.address()
+}
+
+// registryHost is the part of registry that one connects to.
+func (p Place) registryHost() string {
+	host, _, _ := strings.Cut(p.registry(), "/")
+	return host
+}
+
+func (w *world) placeFile() string { return w.dir("place.json") }
+
+// settlePlace compares the place asked for with that of the environment as it
+// is, and takes over what was not said.
+func (w *world) settlePlace() error {
+	asked := w.options.Place
+	var known Place
+	raw, err := os.ReadFile(w.placeFile())
+	if err == nil {
+		err = json.Unmarshal(raw, &known)
+	}
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		if asked.Cluster == "" {
+			asked.Cluster = Local
+		}
+		w.options.Place = asked
+		return nil
+	case err != nil:
+		return fmt.Errorf("reading where environment %s runs: %w", w.options.Name, err)
+	case asked == (Place{}) || asked == known:
+		w.options.Place = known
+		return nil
+	case asked.Cluster != "" && asked.Cluster != known.Cluster || asked.Registry != known.Registry || asked.Context != known.Context || asked.Kubeconfig != known.Kubeconfig:
+		return fmt.Errorf("environment %s runs elsewhere already (%s): remove it first with `kubernaut env down --name %s`, or give this one another --name", w.options.Name, known, w.options.Name)
+	}
+	w.options.Place = known
+	return nil
+}
+
+// String says the place in words.
+func (p Place) String() string {
+	text := "cluster " + p.Cluster
+	if p.Context != "" {
+		text += ", context " + p.Context
+	}
+	if p.Registry != "" {
+		text += ", registry " + p.Registry
+	}
+	return text
+}
+
+// keepPlace remembers the place for later commands.
+func (w *world) keepPlace() error {
+	raw, err := json.MarshalIndent(w.options.Place, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(w.dir(), 0o755); err != nil {
+		return fmt.Errorf("keeping where environment %s runs: %w", w.options.Name, err)
+	}
+	aside := w.placeFile() + ".new"
+	if err := errors.Join(os.WriteFile(aside, raw, 0o644), os.Rename(aside, w.placeFile())); err != nil {
+		return fmt.Errorf("keeping where environment %s runs: %w", w.options.Name, err)
+	}
+	return nil
+}
+
+// newCluster is the cluster for bringing it up: it may make certificates.
+func (w *world) newCluster() (cluster.Cluster, error) {
+	if w.options.Place.Cluster == Existing {
+		return w.anyCluster()
+	}
+	ca, err := w.authority()
+	if err != nil {
+		return nil, err
+	}
+	host := registryService.address()
+	if w.options.Place.Cluster == Kind {
+		return kind.New(kind.Options{
+			Name: w.options.Name, Port: w.options.Port, Dir: w.dir("kind"),
+			Registry: kind.Registry{Host: host, Address: registryAddress, CA: ca.Cert},
+		})
+	}
+	return local.New(w.cache, local.Options{
+		Name: w.options.Name, Port: w.options.Port, Checked: true, Keep: w.options.Keep,
+		Registry: &local.Registry{Host: host, Address: registryAddress, CA: ca.Cert},
+	})
+}
+
+// anyCluster is the environment's cluster for looking at it or ending it: it
+// asks for no certificate, and makes none.
+func (w *world) anyCluster() (cluster.Cluster, error) {
+	p := w.options.Place
+	switch p.Cluster {
+	case Kind:
+		return kind.New(kind.Options{Name: w.options.Name, Dir: w.dir("kind")})
+	case Existing:
+		return theirs.New(theirs.Options{Kubeconfig: p.Kubeconfig, Context: p.Context, Owner: w.options.Name})
+	}
+	return local.New(w.cache, local.Options{Name: w.options.Name})
+}

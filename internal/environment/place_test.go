@@ -1,0 +1,192 @@
+package environment
+
+import (
+	"encoding/pem"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/registry"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"kubernaut.ai/kubernaut/internal/environment/plan"
+	"kubernaut.ai/kubernaut/test/servers"
+)
+
+func TestPlacesThatCannotWorkAreRefused(t *testing.T) {
+	for _, c := range []struct {
+		place Place
+		want  string
+	}{
+		{Place{Cluster: Local}, ""},
+		{Place{Cluster: Kind}, ""},
+		{Place{Cluster: Existing, Registry: "registry.example.com/kubernaut"}, ""},
+		{Place{Cluster: Existing}, "needs --registry"},
+		{Place{Cluster: Existing, Registry: "https://registry.example.com"}, "write host[:port]"},
+		{Place{Cluster: Local, Registry: "registry.example.com"}, "are for --cluster existing"},
+		{Place{Cluster: "minikube"}, "it is one of local, kind, existing"},
+	} {
+		err := c.place.check()
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v, want %q", c.place, err, c.want)
+		}
+	}
+}
+
+func TestAnEnvironmentStaysWhereItIs(t *testing.T) {
+	t.Setenv("KUBERNAUT_CACHE", t.TempDir())
+	there := Place{Cluster: Existing, Registry: "registry.example.com/kubernaut", Context: "production"}
+	w, err := newWorld(Options{Name: "test", Place: there})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.keepPlace(); err != nil {
+		t.Fatal(err)
+	}
+	for _, asked := range []Place{{}, there} {
+		again, err := newWorld(Options{Name: "test", Place: asked})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(there, again.options.Place); diff != "" {
+			t.Error(diff)
+		}
+	}
+	_, err = newWorld(Options{Name: "test", Place: Place{Cluster: Local}})
+	if err == nil || !strings.Contains(err.Error(), "runs elsewhere already (cluster existing, context production, registry registry.example.com/kubernaut)") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// stepsAt are the steps of an environment at another place.
+func stepsAt(t *testing.T, p Place) []plan.Step {
+	t.Helper()
+	t.Setenv("KUBERNAUT_CACHE", t.TempDir())
+	w, err := newWorld(Options{Name: "test", Place: p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	components, err := w.components(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := make([]plan.Step, len(components))
+	for i, c := range components {
+		all[i] = c.Step
+	}
+	return all
+}
+
+func stepNames(p *plan.Plan) []string {
+	var names []string
+	for _, s := range p.Steps() {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+func TestThePlanForKind(t *testing.T) {
+	p, err := plan.Of(stepsAt(t, Place{Cluster: Kind})...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := stepNames(p)
+	for _, ours := range []string{"build-kubernetes", "build-containerd", "build-coredns", "image-dns", "load-dns", "dns", "machine"} {
+		if slices.Contains(names, ours) {
+			t.Errorf("kind brings its own %s", ours)
+		}
+	}
+	for _, step := range []string{"load-tekton", "registry", "push-tools", "tekton-settings", "controller", "datastorage"} {
+		if !slices.Contains(names, step) {
+			t.Errorf("the plan lacks %s", step)
+		}
+	}
+}
+
+// registryServer is a real registry in this process, with a certificate of its own.
+func registryServer(t *testing.T) (host, ca string) {
+	t.Helper()
+	server := httptest.NewTLSServer(registry.New())
+	t.Cleanup(server.Close)
+	ca = filepath.Join(t.TempDir(), "ca.crt")
+	raw := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(ca, raw, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimPrefix(server.URL, "https://"), ca
+}
+
+func kubeconfigOf(t *testing.T, cfg *rest.Config) string {
+	t.Helper()
+	raw := clientcmdapi.NewConfig()
+	raw.Clusters["c"] = &clientcmdapi.Cluster{Server: cfg.Host, CertificateAuthorityData: cfg.CAData}
+	raw.AuthInfos["me"] = &clientcmdapi.AuthInfo{ClientCertificateData: cfg.CertData, ClientKeyData: cfg.KeyData}
+	raw.Contexts["c"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "me"}
+	raw.CurrentContext = "c"
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(*raw, path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestThePlanForAnExistingCluster(t *testing.T) {
+	t.Setenv("DOCKER_CONFIG", t.TempDir()) // no login
+	host, ca := registryServer(t)
+	path := kubeconfigOf(t, servers.APIServer(t))
+	p, err := plan.Of(stepsAt(t, Place{Cluster: Existing, Kubeconfig: path, Registry: host + "/kubernaut", RegistryCA: ca})...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := stepNames(p)
+	for _, ours := range []string{"build-kubernetes", "load-tekton", "dns", "registry", "machine"} {
+		if slices.Contains(names, ours) {
+			t.Errorf("an existing cluster gets no %s", ours)
+		}
+	}
+	for _, c := range []struct{ step, after string }{
+		{"tekton", "push-tekton"}, {"tekton", "secrets"}, {"postgresql", "push-databases"}, {"controller", "secrets"}, {"push-tools", "cluster"},
+	} {
+		if !slices.Contains(p.After(c.step), c.after) {
+			t.Errorf("%s does not wait for %s, only for %v", c.step, c.after, p.After(c.step))
+		}
+	}
+
+	t.Setenv("KUBERNAUT_CACHE", t.TempDir())
+	_, err = Plan(t.Context(), Options{Name: "test", Place: Place{Cluster: Existing, Kubeconfig: path, Registry: host + "/kubernaut"}})
+	if want := fmt.Sprintf("--registry %s/kubernaut cannot be used", host); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "authority") {
+		t.Errorf("a registry that nobody here trusts: %v", err)
+	}
+}
+
+func TestTektonOfOthers(t *testing.T) {
+	fits := func(change func(*installedTekton)) installedTekton {
+		t := installedTekton{version: "v1.15.0", flags: map[string]string{"set-security-context": "true"}, resolversReady: 1}
+		change(&t)
+		return t
+	}
+	for _, c := range []struct {
+		why, want string
+		tekton    installedTekton
+	}{
+		{"as it should be", "", fits(func(*installedTekton) {})},
+		{"too old", "older than v1.0.0", fits(func(t *installedTekton) { t.version = "v0.59.0" })},
+		{"a version nobody can read", "", fits(func(t *installedTekton) { t.version = "devel" })},
+		{"no security contexts", "set-security-context", fits(func(t *installedTekton) { t.flags = nil })},
+		{"no resolvers", "bundles cannot be resolved", fits(func(t *installedTekton) { t.resolversReady = 0 })},
+		{"a CA of the registry's own", "config-registry-cert", fits(func(t *installedTekton) { t.needsCA = true })},
+		{"which it knows", "", fits(func(t *installedTekton) { t.needsCA = true; t.trusted = "-----BEGIN CERTIFICATE-----" })},
+	} {
+		got := strings.Join(tektonProblems(c.tekton), "; ")
+		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q, want %q", c.why, got, c.want)
+		}
+	}
+}
