@@ -1,18 +1,23 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"kubernaut.ai/kubernaut/cmd/kubernaut/audit"
 	cmdenvironment "kubernaut.ai/kubernaut/cmd/kubernaut/environment"
 	"kubernaut.ai/kubernaut/cmd/kubernaut/execution"
+	cmdinstallation "kubernaut.ai/kubernaut/cmd/kubernaut/installation"
 	"kubernaut.ai/kubernaut/cmd/kubernaut/target"
 	"kubernaut.ai/kubernaut/cmd/kubernaut/workflow"
 	"kubernaut.ai/kubernaut/internal/cli"
+	"kubernaut.ai/kubernaut/internal/connect"
+	"kubernaut.ai/kubernaut/internal/installation"
 )
 
 const rootHelp = `Kubernaut runs known remedies on targets in a Kubernetes cluster, one at a time per
@@ -43,10 +48,11 @@ func newRoot(f *cli.Factory) *cobra.Command {
 	root.AddGroup(
 		&cobra.Group{ID: "executions", Title: "Executions:"},
 		&cobra.Group{ID: "around", Title: "What is around them:"},
-		&cobra.Group{ID: "environment", Title: "The environment:"},
+		&cobra.Group{ID: "environment", Title: "The environment, and installations:"},
 	)
 	onCluster(f, root, "executions", execution.NewRun(f), execution.NewGet(f), execution.NewExplain(f), execution.NewLogs(f), execution.NewCancel(f))
 	onCluster(f, root, "around", target.NewTargets(f), target.NewUnblock(f), audit.New(f), workflow.New(f))
+	onCluster(f, root, "environment", cmdinstallation.NewUpgrade(f), cmdinstallation.NewUninstall(f))
 	for _, cmd := range []*cobra.Command{cmdenvironment.New(f), newDemo(f)} {
 		cmd.GroupID = "environment"
 		root.AddCommand(cmd)
@@ -79,21 +85,49 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 
 func newVersion(f *cli.Factory) *cobra.Command {
 	var format cli.Format
+	var client bool
 	cmd := &cobra.Command{
 		Use:   "version",
-		Short: "Print the version of this program",
+		Short: "Print the version of this program, and of what is installed in the cluster",
 		Args:  cli.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			v := version()
+			if !client {
+				v.Installed = installed(cmd.Context(), f)
+			}
 			if format != cli.Table {
 				return format.Encode(f.IO.Out, v)
 			}
 			_, err := fmt.Fprintf(f.IO.Out, "kubernaut %s (%s, %s)\n", v.Version, v.Go, v.Platform)
+			for _, part := range v.Installed {
+				_, err = fmt.Fprintf(f.IO.Out, "installed: %s %s, image %s\n", part.Name, part.Version, part.Image)
+			}
 			return err
 		},
 	}
 	cli.OutputFlag(cmd.Flags(), &format, cli.JSON, cli.YAML)
+	cmd.Flags().BoolVar(&client, "client", false, "ask no cluster")
+	f.ClusterFlags(cmd.Flags())
 	return cmd
+}
+
+// askBriefly is how long a version may wait for a cluster that does not answer.
+const askBriefly = 3 * time.Second
+
+// installed is what the cluster runs of Kubernaut; nothing when there is no
+// cluster, or it does not answer: the version of this program is told all the same.
+func installed(ctx context.Context, f *cli.Factory) []installation.Part {
+	ctx, cancel := context.WithTimeout(ctx, askBriefly)
+	defer cancel()
+	c, err := connect.Open(ctx, f.Cluster)
+	if err != nil {
+		return nil
+	}
+	parts, err := installation.Installed(ctx, c.Core)
+	if err != nil {
+		return nil
+	}
+	return parts
 }
 
 // versionInfo is what `version -o json` prints.
@@ -102,6 +136,8 @@ type versionInfo struct {
 	Commit   string `json:"commit,omitempty"`
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
+
+	Installed []installation.Part `json:"installed,omitempty"` // in the cluster
 }
 
 // version reads what the Go linker wrote into the program.

@@ -25,15 +25,15 @@ import (
 	"kubernaut.ai/kubernaut/internal/cluster/inventory"
 )
 
-// Part is the label of everything that the chart installs.
-const Part = "app.kubernetes.io/part-of=kubernaut"
+// PartOf is the label of everything that the chart installs.
+const PartOf = "app.kubernetes.io/part-of=kubernaut"
 
 // Removal says how far Remove may go.
 type Removal struct {
 	Cancel   bool   // running executions are cancelled; false: they are a reason to refuse
 	Force    bool   // finalizers are removed where no controller runs that could release them
 	Purge    bool   // data, passwords and namespaces go too
-	Selector string // of the objects to remove at the end; empty: Part
+	Selector string // of the objects to remove at the end; empty: PartOf
 }
 
 // ErrRunning says that executions still run.
@@ -63,7 +63,7 @@ func Remove(ctx context.Context, cfg *rest.Config, o Removal, say func(string)) 
 		return err
 	}
 	if o.Selector == "" {
-		o.Selector = Part
+		o.Selector = PartOf
 	}
 	r := &remover{Removal: o, client: objects, all: all, say: say}
 	for _, step := range []func(context.Context) error{r.settle, r.executions, r.runs, r.controller, r.records, r.rest} {
@@ -269,7 +269,7 @@ func (r *remover) rest(ctx context.Context) error {
 			items = append(items, i)
 		}
 	}
-	if r.Selector == Part {
+	if r.Selector == PartOf {
 		kinds = append(inventory.Kinds(v1alpha1.GroupVersion.Group, "workflowexecutions", "remediationtargets"), kinds...)
 	}
 	return r.all.Remove(ctx, append(items, kinds...), r.say)

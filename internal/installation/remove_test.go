@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -140,7 +141,14 @@ func TestRemove(t *testing.T) {
 		t.Fatalf("without a controller: %v", err)
 	}
 	w.controller()
-	err := w.remove(Removal{})
+	core, err := kubernetes.NewForConfig(w.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if parts, err := Installed(t.Context(), core); err != nil || len(parts) != 1 || parts[0].Name != "controller" || parts[0].Image != "i" {
+		t.Errorf("installed: %+v, %v", parts, err)
+	}
+	err = w.remove(Removal{})
 	if !errors.Is(err, ErrRunning) || !strings.Contains(err.Error(), "default/running") {
 		t.Fatalf("while an execution runs: %v", err)
 	}
