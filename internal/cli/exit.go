@@ -17,6 +17,7 @@ const (
 	ExecutionFailed Code = 3   // the execution that was waited for failed
 	Skipped         Code = 4   // the execution that was waited for was skipped
 	Stopped         Code = 5   // it was cancelled, or did not end within --timeout
+	CausesFound     Code = 6   // a diagnosis named at least one root cause
 	Interrupted     Code = 130 // Ctrl-C
 )
 
@@ -28,6 +29,7 @@ const Codes = `Exit codes:
   3    the execution that was waited for failed
   4    the execution that was waited for was skipped
   5    the execution that was waited for was cancelled, or did not end within --timeout
+  6    a diagnosis found at least one root cause
   130  interrupted`
 
 // Ended is an error that ends the program with a code of its own. An empty

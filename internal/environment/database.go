@@ -2,11 +2,14 @@ package environment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
@@ -79,6 +82,13 @@ func (q question) put(ctx context.Context, cfg *pgx.ConnConfig) error {
 	return nil
 }
 
+// refused tells whether PostgreSQL refused the role or its password: it was
+// asked, so it is up, and will say the same again.
+func refused(err error) bool {
+	var answer *pgconn.PgError
+	return errors.As(err, &answer) && strings.HasPrefix(answer.Code, "28") // invalid authorization specification
+}
+
 // tryEvery is the pause between attempts at something that cannot be watched.
 const tryEvery = 200 * time.Millisecond
 
@@ -91,6 +101,9 @@ func try(ctx context.Context, say func(string), attempt func(context.Context) er
 		err := attempt(ctx)
 		if err == nil {
 			return nil
+		}
+		if refused(err) {
+			return err
 		}
 		if ctx.Err() == nil {
 			say(err.Error())

@@ -195,7 +195,7 @@ func (w *world) run(ctx context.Context, p *plan.Plan, tasks map[string]run.Task
 	runErr := run.Run(ctx, p, tasks, run.Options{Cores: w.options.slots(), Sink: all})
 	r := report.From(recorder.Events())
 	r.Environment, r.Usage, r.Images = w.options.Name, meter.stop(), w.times.sorted()
-	return r, errors.Join(runErr, w.keep(r), w.learn(r, running))
+	return r, errors.Join(w.explained(ctx, runErr), w.keep(r), w.learn(r, running))
 }
 
 // running tells whether the environment's cluster is up at the moment.

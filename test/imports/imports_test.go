@@ -19,11 +19,12 @@ const module = "kubernaut.ai/kubernaut/"
 // pure packages decide and cannot act: of ours they see only what is listed,
 // and nothing that reads a clock by waiting, a machine, a network or a cluster.
 var pure = map[string][]string{
-	"internal/execution":          {"api/", "internal/audit"},
-	"internal/audit":              {"api/"},
-	"internal/completeness":       {"api/"},
-	"internal/environment/derive": {"internal/environment/plan"},
-	"internal/environment/plan":   nil,
+	"internal/execution":            {"api/", "internal/audit"},
+	"internal/audit":                {"api/"},
+	"internal/completeness":         {"api/"},
+	"internal/environment/derive":   {"internal/environment/plan"},
+	"internal/environment/diagnose": {"internal/environment/derive", "internal/environment/plan"},
+	"internal/environment/plan":     nil,
 }
 
 var acting = []string{"context", "os", "os/exec", "net", "net/http", "sigs.k8s.io/controller-runtime", "k8s.io/client-go"}

@@ -35,7 +35,7 @@ func New(f *cli.Factory) *cobra.Command {
 	}
 	name := cmd.PersistentFlags().String("name", environment.DefaultName, "`name` of the environment; several can live side by side")
 	cmd.AddCommand(newUp(f, name), newDown(f, name), newStatus(f, name), newKubeconfig(f, name), newPlan(f, name),
-		newReport(f, name), newCheck(f), newBuild(f, name))
+		newReport(f, name), newDiagnose(f, name), newCheck(f), newBuild(f, name))
 	return cmd
 }
 

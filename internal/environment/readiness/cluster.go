@@ -19,6 +19,8 @@ import (
 	watchtools "k8s.io/client-go/tools/watch"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
+
+	"kubernaut.ai/kubernaut/internal/environment/observe"
 )
 
 // Cluster is an API server that objects are waited for on.
@@ -49,6 +51,11 @@ func connect(cfg *rest.Config, httpClient *http.Client) (*Cluster, error) {
 		return nil, fmt.Errorf("connecting to %s: %w", cfg.Host, err)
 	}
 	return &Cluster{Dynamic: dyn, Core: core, Mapper: mapper}, nil
+}
+
+// Reader reads the cluster for a diagnosis.
+func (c *Cluster) Reader() observe.Reader {
+	return observe.Reader{Dynamic: c.Dynamic, Core: c.Core, Mapper: c.Mapper}
 }
 
 // Resource is where objects like u are read and written.

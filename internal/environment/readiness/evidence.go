@@ -9,10 +9,12 @@ import (
 	"strings"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"kubernaut.ai/kubernaut/internal/environment/diagnose"
+	"kubernaut.ai/kubernaut/internal/environment/observe"
 )
 
 const (
@@ -30,8 +32,51 @@ func (w *waiter) failure(ctx context.Context, cause string, hopeless bool) error
 	if w.seen != nil {
 		f.Conditions = conditionLines(w.seen)
 	}
+	if found, err := w.cluster.causes(ctx, w.wanted); err == nil && len(found) > 0 {
+		f.found(found)
+		return f
+	}
 	w.cluster.evidence(ctx, w.wanted, f)
 	return f
+}
+
+// failed is the error for an object that cannot become ready, for these reasons.
+func (w *waiter) failed(found []diagnose.Finding) error {
+	f := &Failure{Object: named(w.wanted), Hopeless: true}
+	if w.seen != nil {
+		f.Conditions = conditionLines(w.seen)
+	}
+	f.found(found)
+	return f
+}
+
+// absent is the error for an object that does not exist.
+func (w *waiter) absent(ctx context.Context) error {
+	var names []string
+	r, err := w.cluster.Resource(w.wanted)
+	if err == nil {
+		var list *unstructured.UnstructuredList
+		if list, err = r.List(ctx, metav1.ListOptions{}); err == nil { // else the hint is lost, the cause is not
+			for _, item := range list.Items {
+				names = append(names, item.GetName())
+			}
+		}
+	}
+	f := &Failure{Object: named(w.wanted), Hopeless: true}
+	f.found([]diagnose.Finding{diagnose.Absent(named(w.wanted), names)})
+	return f
+}
+
+// causes diagnoses the object's namespace and returns what concerns the object.
+func (c *Cluster) causes(ctx context.Context, u *unstructured.Unstructured) ([]diagnose.Finding, error) {
+	if u.GetNamespace() == "" {
+		return nil, nil
+	}
+	seen, err := observe.Snapshot(ctx, c.Reader(), observe.Scope{Namespaces: []string{u.GetNamespace()}})
+	if err != nil {
+		return nil, err
+	}
+	return diagnose.Of(seen).About(named(u)), nil
 }
 
 // evidence adds pods, warnings and log lines. What cannot be read is left out:
@@ -45,7 +90,7 @@ func (c *Cluster) evidence(ctx context.Context, u *unstructured.Unstructured, f 
 	if err == nil {
 		for i := range pods.Items {
 			pod := &pods.Items[i]
-			f.Pods = append(f.Pods, podLine(pod))
+			f.Pods = append(f.Pods, diagnose.PodLine(pod))
 			if log := c.log(ctx, pod); log != nil {
 				f.Log = log
 			}
@@ -55,7 +100,7 @@ func (c *Cluster) evidence(ctx context.Context, u *unstructured.Unstructured, f 
 }
 
 func (c *Cluster) log(ctx context.Context, pod *corev1.Pod) *Log {
-	container, previous, found := failing(pod)
+	container, previous, found := diagnose.Failing(pod)
 	if !found {
 		return nil
 	}
@@ -105,36 +150,4 @@ func lastSeen(e corev1.Event) time.Time {
 // its pods and replica sets are.
 func belongs(name, object string) bool {
 	return name == object || strings.HasPrefix(name, object+"-")
-}
-
-const revision = "deployment.kubernetes.io/revision"
-
-// ofCurrentRevision tells whether the pod was made from the workload as it is
-// now: the crashes of an older revision say nothing about the new one.
-func (c *Cluster) ofCurrentRevision(ctx context.Context, workload *unstructured.Unstructured, pod *corev1.Pod) (bool, error) {
-	apps := c.Core.AppsV1()
-	switch workload.GetKind() {
-	case "Deployment":
-		owner := metav1.GetControllerOf(pod)
-		if owner == nil {
-			return false, nil
-		}
-		set, err := apps.ReplicaSets(pod.Namespace).Get(ctx, owner.Name, metav1.GetOptions{})
-		if err != nil {
-			return false, err
-		}
-		d, err := apps.Deployments(pod.Namespace).Get(ctx, workload.GetName(), metav1.GetOptions{})
-		if err != nil {
-			return false, err
-		}
-		return d.Status.ObservedGeneration >= d.Generation && set.Annotations[revision] == d.Annotations[revision], nil
-	case "StatefulSet":
-		s, err := apps.StatefulSets(pod.Namespace).Get(ctx, workload.GetName(), metav1.GetOptions{})
-		if err != nil {
-			return false, err
-		}
-		return s.Status.ObservedGeneration >= s.Generation && pod.Labels[appsv1.StatefulSetRevisionLabel] == s.Status.UpdateRevision, nil
-	default:
-		return true, nil
-	}
 }

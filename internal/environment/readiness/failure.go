@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"kubernaut.ai/kubernaut/internal/environment/derive"
+	"kubernaut.ai/kubernaut/internal/environment/diagnose"
 	"kubernaut.ai/kubernaut/internal/environment/plan"
 )
 
@@ -19,6 +20,8 @@ type Failure struct {
 	Pods       []string // one line each
 	Events     []string // the last warnings, oldest first
 	Log        *Log     // of the container that explains most; nil when none ran
+
+	Findings []diagnose.Finding // the causes that are proved; then Pods, Events and Log are left out
 }
 
 // Log is the end of a container's log.
@@ -27,10 +30,24 @@ type Log struct {
 	Lines          []string
 }
 
+// found makes the failure one of the causes that are proved.
+func (f *Failure) found(findings []diagnose.Finding) {
+	f.Findings = findings
+	var causes []string
+	for _, one := range findings {
+		causes = append(causes, one.Sentence)
+		f.Hopeless = f.Hopeless || one.Hopeless
+	}
+	f.Cause = strings.Join(causes, "; and ")
+}
+
 // Error tells the cause first, then the evidence below it.
 func (f *Failure) Error() string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "%s: %s", f.Object, f.Cause)
+	for _, line := range f.proofs() {
+		fmt.Fprintf(&out, "\n  %s", line)
+	}
 	for _, line := range f.Conditions {
 		fmt.Fprintf(&out, "\n  condition %s", line)
 	}
@@ -47,6 +64,20 @@ func (f *Failure) Error() string {
 		}
 	}
 	return out.String()
+}
+
+// proofs are the evidence and the next steps of the findings.
+func (f *Failure) proofs() []string {
+	var lines []string
+	for _, one := range f.Findings {
+		for _, e := range one.Evidence {
+			lines = append(lines, e.From+": "+strings.ReplaceAll(e.Text, "\n", "\n    | "))
+		}
+		for _, next := range one.Next {
+			lines = append(lines, "next: "+next)
+		}
+	}
+	return lines
 }
 
 // named is how messages write an object.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"kubernaut.ai/kubernaut/internal/environment/diagnose"
 )
 
 // Wait returns when every object is ready. The objects are those just applied:
@@ -68,7 +72,13 @@ type waiter struct {
 	appears bool                       // it may not exist yet
 	seen    *unstructured.Unstructured // as it was last seen
 	message string                     // what it lacks
+	looked  time.Time                  // when its namespace was last diagnosed
+	again   <-chan time.Time           // when it is to be diagnosed next; nil: not before something changes
 }
+
+// lookEvery keeps diagnoses of one object apart: what changes in between is
+// looked at together.
+const lookEvery = time.Second
 
 var (
 	podKind   = schema.GroupVersionKind{Version: "v1", Kind: "Pod"}
@@ -148,6 +158,10 @@ func (w *waiter) follow(ctx context.Context, changes <-chan change) error {
 			if done || err != nil {
 				return err
 			}
+		case <-w.again:
+			if err := w.diagnose(ctx); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -185,7 +199,7 @@ func (w *waiter) lookAtNothing(ctx context.Context) error {
 	if !apierrors.IsNotFound(err) {
 		return err
 	}
-	return w.failure(ctx, "it does not exist"+w.cluster.similar(ctx, w.wanted.GroupVersionKind(), named(w.wanted)), true)
+	return w.absent(ctx)
 }
 
 func (w *waiter) lookAtObject(ctx context.Context, c change) (bool, error) {
@@ -222,48 +236,46 @@ func (w *waiter) lookAtPod(ctx context.Context, c change) error {
 	if c.kind == watch.Deleted || pod.DeletionTimestamp != nil {
 		return nil
 	}
-	cause := hopeless(&pod)
-	if cause != "" {
-		current, err := w.cluster.ofCurrentRevision(ctx, w.wanted, &pod)
-		if err != nil || !current {
-			return err
-		}
-		return w.failure(ctx, cause, true)
+	if diagnose.Suspicious(&pod) {
+		return w.diagnose(ctx)
 	}
-	if suspicious(&pod) {
-		return w.lookForMissing(ctx)
-	}
-	if line := podLine(&pod); w.seen != nil {
+	if line := diagnose.PodLine(&pod); w.seen != nil {
 		w.tell(line)
 	}
 	return nil
 }
 
-// lookAtWarning takes a warning about the workload for a hint that something
-// it refers to may not exist, and looks whether that is so.
+// lookAtWarning takes a warning about the workload or its pods for a hint that
+// something may be wrong for good, and looks whether that is so.
 func (w *waiter) lookAtWarning(ctx context.Context, event *unstructured.Unstructured) error {
 	about, _, _ := unstructured.NestedString(event.Object, "involvedObject", "name")
-	reason, _, _ := unstructured.NestedString(event.Object, "reason")
 	if !belongs(about, w.wanted.GetName()) {
 		return nil
 	}
 	message, _, _ := unstructured.NestedString(event.Object, "message")
-	switch reason {
-	case "FailedScheduling":
-		w.tell(message)
-	case "FailedMount", "FailedCreate", "Failed":
-		w.tell(message)
-		return w.lookForMissing(ctx)
-	}
-	return nil
+	w.tell(message)
+	return w.diagnose(ctx)
 }
 
-func (w *waiter) lookForMissing(ctx context.Context) error {
-	cause, err := w.cluster.missing(ctx, w.wanted)
-	if err != nil || cause == "" {
+// diagnose ends the wait when the object's namespace shows that it will not
+// become ready, and else says what it waits for.
+func (w *waiter) diagnose(ctx context.Context) error {
+	if wait := lookEvery - time.Since(w.looked); wait > 0 {
+		if w.again == nil {
+			w.again = time.After(wait)
+		}
+		return nil
+	}
+	w.looked, w.again = time.Now(), nil
+	found, err := w.cluster.causes(ctx, w.wanted)
+	if err != nil || len(found) == 0 {
 		return err
 	}
-	return w.failure(ctx, cause, true)
+	if slices.ContainsFunc(found, func(f diagnose.Finding) bool { return f.Hopeless }) {
+		return w.failed(found)
+	}
+	w.tell(found[0].Sentence)
+	return nil
 }
 
 func (w *waiter) tell(message string) {

@@ -1,0 +1,159 @@
+package diagnose
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"kubernaut.ai/kubernaut/internal/environment/plan"
+)
+
+// rules look for causes, each for its own kind. All of them are asked.
+var rules = []func(*view) []Finding{
+	podFindings,
+	workloadFindings,
+	claimFindings,
+	serviceFindings,
+	certificateFindings,
+	webhookFindings,
+	definitionFindings,
+	namespaceFindings,
+	nodeFindings,
+	tektonFindings,
+	awaitedFindings,
+	stepFindings,
+}
+
+// Of names the root causes that the snapshot proves, the hopeless ones first.
+func Of(s Snapshot) Diagnosis {
+	d := Diagnosis{Taken: s.Taken, Findings: []Finding{}, Unread: s.Unreadable}
+	if s.Server.Error != "" { // then nothing else was seen
+		d.Findings = append(d.Findings, serverGone(s.Server))
+		return d
+	}
+	v := newView(s)
+	var all []Finding
+	for _, rule := range rules {
+		all = append(all, rule(v)...)
+	}
+	all = roots(merged(all))
+	all = v.unexplained(all)
+	for i := range all {
+		all[i].Affects = v.affected(all[i])
+	}
+	slices.SortStableFunc(all, func(a, b Finding) int {
+		return cmp.Or(-compare(a.Hopeless, b.Hopeless), cmp.Compare(a.Object.String(), b.Object.String()), cmp.Compare(a.Code, b.Code), cmp.Compare(a.Sentence, b.Sentence))
+	})
+	d.Findings = append(d.Findings, all...)
+	d.Waiting = v.waiting(all)
+	return d
+}
+
+func compare(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
+// merged makes one finding of those that say the same about one object: the
+// replicas of a Deployment fail alike.
+func merged(all []Finding) []Finding {
+	type key struct {
+		code   Code
+		object plan.Object
+		more   string
+	}
+	at := map[key]int{}
+	var kept []Finding
+	for _, f := range all {
+		k := key{f.Code, f.Object, f.merge}
+		i, seen := at[k]
+		if !seen {
+			at[k] = len(kept)
+			kept = append(kept, f)
+			continue
+		}
+		into := &kept[i]
+		into.explains = append(into.explains, f.explains...)
+		into.blames = append(into.blames, f.blames...)
+		into.Hopeless = into.Hopeless || f.Hopeless
+		if into.Visible.IsZero() || !f.Visible.IsZero() && f.Visible.Before(into.Visible) {
+			into.Visible = f.Visible
+		}
+		if f.merge != "" { // other proofs of the same; of replicas one is enough
+			into.Evidence = append(into.Evidence, f.Evidence...)
+		}
+	}
+	return kept
+}
+
+// roots leaves out what follows from something that was found too.
+func roots(all []Finding) []Finding {
+	var kept []Finding
+	for i, f := range all {
+		if !slices.ContainsFunc(f.blames, func(o plan.Object) bool { return explained(all, i, o) }) {
+			kept = append(kept, f)
+		}
+	}
+	if len(kept) == 0 { // each blames another: then nothing is known to be the first
+		return all
+	}
+	return kept
+}
+
+// explained tells whether another finding says why the object is not well.
+func explained(all []Finding, but int, o plan.Object) bool {
+	for i, g := range all {
+		if i == but || slices.Contains(g.blames, o) { // who suffers from it as well does not explain it
+			continue
+		}
+		if g.concerns(o) {
+			return true
+		}
+	}
+	return false
+}
+
+// unexplained adds the failed steps that no finding speaks about.
+func (v *view) unexplained(all []Finding) []Finding {
+	causes := len(all)
+	for _, s := range v.Steps {
+		if !slices.ContainsFunc(all[:causes], func(f Finding) bool { return s.explainedBy(f) }) {
+			all = append(all, Finding{
+				Code: StepFailed, Hopeless: true, Object: plan.Object{Kind: "Step", Name: s.Name},
+				Sentence: "step " + s.Name + " failed: " + firstLine(s.Error),
+				Evidence: []Evidence{{From: "step " + s.Name, Text: s.Error}},
+				Next:     []string{"kubernaut env status"},
+			})
+		}
+	}
+	return all
+}
+
+// explainedBy tells whether the finding is why the step failed: it is about the
+// object waited for, about the step, or the error speaks of its object.
+func (s Step) explainedBy(f Finding) bool {
+	step := plan.Object{Kind: "Step", Name: s.Name}
+	return f.concerns(step) || s.Object != (plan.Object{}) && f.concerns(s.Object) ||
+		f.Object.Name != "" && strings.Contains(s.Error, f.Object.Name)
+}
+
+// awaitedFindings names what is waited for and does not exist.
+func awaitedFindings(v *view) []Finding {
+	var found []Finding
+	for _, o := range v.Awaited {
+		if _, ok := v.objects[o]; !ok && v.readable(o.Kind) && (o.Namespace == "" || v.looked(o.Namespace)) {
+			found = append(found, Absent(o, v.names(o.Kind, o.Namespace)))
+		}
+	}
+	return found
+}
+
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
+}
