@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
@@ -23,10 +24,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
+	"kubernaut.ai/kubernaut/api/v1alpha1"
 	"kubernaut.ai/kubernaut/internal/engine"
 	"kubernaut.ai/kubernaut/internal/engine/job"
 	"kubernaut.ai/kubernaut/internal/engine/tekton"
 	"kubernaut.ai/kubernaut/internal/engine/witness"
+	"kubernaut.ai/kubernaut/internal/execution"
 	"kubernaut.ai/kubernaut/internal/target"
 )
 
@@ -151,10 +154,26 @@ func add[T client.Object](f *fleet, s service[T]) error {
 		return fmt.Errorf("watching %T: %w", s.run, err)
 	}
 	f.engines.Add(s.name, w)
-	return ctrl.NewControllerManagedBy(f.mgr).For(s.run).Complete(reconcile.AsReconciler(f.mgr.GetClient(), &Janitor[T]{
+	janitor := ctrl.NewControllerManagedBy(f.mgr).For(s.run)
+	if s.tidy != nil { // what was kept goes as soon as nothing is owed
+		janitor = janitor.Watches(&v1alpha1.WorkflowExecution{}, handler.EnqueueRequestsFromMapFunc(runOfEnded(s.name)))
+	}
+	return janitor.Complete(reconcile.AsReconciler(f.mgr.GetClient(), &Janitor[T]{
 		Client: f.mgr.GetClient(), Reader: f.mgr.GetAPIReader(), Engine: w, Ended: s.ended, Tidy: s.tidy,
 		Targets: f.targets, Now: f.now, Retention: f.retention,
 	}))
+}
+
+// runOfEnded is the run of an execution that has ended, when an engine of a name
+// carried it out.
+func runOfEnded(name string) handler.MapFunc {
+	return func(_ context.Context, obj client.Object) []reconcile.Request {
+		ex, ok := obj.(*v1alpha1.WorkflowExecution)
+		if !ok || !execution.Ended(ex) || ex.Status.PipelineRunRef == nil || ex.Status.Workflow == nil || ex.Status.Workflow.Engine != name {
+			return nil
+		}
+		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: ex.Status.PipelineRunRef.Namespace, Name: ex.Status.PipelineRunRef.Name}}}
+	}
 }
 
 // promised knows the scope of Tekton's kinds in clusters that do not have them yet,

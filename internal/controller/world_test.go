@@ -61,6 +61,7 @@ func TestMain(m *testing.M) {
 // part the test plays, and a Data Storage in memory.
 type world struct {
 	t       *testing.T
+	kube    *servers.Kube
 	client  client.Client
 	storage *storage
 	cfg     controller.Config
@@ -81,7 +82,13 @@ func newWorld(t *testing.T) *world {
 	if shared.err != nil {
 		t.Fatal(shared.err)
 	}
-	c, err := client.New(shared.kube.Config, client.Options{Scheme: controller.Scheme()})
+	return newWorldOn(t, shared.kube)
+}
+
+// newWorldOn is a test's part of a cluster of its own.
+func newWorldOn(t *testing.T, kube *servers.Kube) *world {
+	t.Helper()
+	c, err := client.New(kube.Config, client.Options{Scheme: controller.Scheme()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +97,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	worlds++
-	w := &world{t: t, client: c, storage: newStorage(), cfg: cfg, ns: fmt.Sprintf("team-%d", worlds)}
+	w := &world{t: t, kube: kube, client: c, storage: newStorage(), cfg: cfg, ns: fmt.Sprintf("team-%d", worlds)}
 	w.target = w.ns + "/deployment/api"
 	for _, name := range []string{v1alpha1.SystemNamespace, v1alpha1.WorkflowNamespace, w.ns} {
 		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
@@ -104,7 +111,7 @@ func newWorld(t *testing.T) *world {
 // run starts a controller and returns what stops it and waits for its end.
 func (w *world) run(wrap ...func(client.Client) client.Client) (stop func()) {
 	w.t.Helper()
-	mgr, err := controller.NewManager(shared.kube.Config, w.cfg, wrap...)
+	mgr, err := controller.NewManager(w.kube.Config, w.cfg, wrap...)
 	w.must(err)
 	ctx, cancel := context.WithCancel(w.t.Context())
 	w.must(controller.Setup(ctx, mgr, w.cfg, controller.Ports{Catalog: w.storage, Audit: w.storage}))

@@ -62,7 +62,9 @@ func (p Jobs) Schedule(t *testing.T, job *batchv1.Job) *corev1.Pod {
 	pod := podOf(m, job.Spec.Template.Spec)
 	p.create(t, pod)
 	change(t, p.hand, job, func() {
-		job.Status.StartTime, job.Status.Active = now(), 1
+		if job.Status.Active = 1; job.Status.StartTime == nil {
+			job.Status.StartTime = now()
+		}
 	})
 	return pod
 }
