@@ -44,6 +44,8 @@ func TestNothingIsMissingButWhatIsGiven(t *testing.T) {
 			key "service-password" of Secret "postgresql" in kubernaut-system
 		`),
 		"large": nonEmpty(`
+			API "PodMonitor.monitoring.coreos.com"
+			API "PrometheusRule.monitoring.coreos.com"
 			ConfigMap "kube-root-ca.crt" in kubernaut-system
 			Namespace "kubernaut-system"
 			Secret "pull" in kubernaut-system

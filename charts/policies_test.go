@@ -12,6 +12,8 @@ import (
 	"kubernaut.ai/kubernaut/api/v1alpha1"
 )
 
+const controllerAccount = "system:serviceaccount:" + v1alpha1.SystemNamespace + ":kubernaut-controller"
+
 // TestOnARealAPIServer installs the chart once and then tries to get around it.
 func TestOnARealAPIServer(t *testing.T) {
 	if testing.Short() {
@@ -25,6 +27,8 @@ func TestOnARealAPIServer(t *testing.T) {
 		"WhoCancelledIsStamped":       cancelledBy,
 		"WhoClearedIsStamped":         clearedBy,
 		"RemediateIsNeeded":           remediate,
+		"WhoPausedIsStamped":          pausedBy,
+		"TheMarkIsTheControllers":     settledMark,
 		"PodsOfRunsAreRestricted":     podsOfRuns,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -71,6 +75,74 @@ func createdBy(t *testing.T, k cluster) {
 	}
 }
 
+// settledMark: an execution that carries the mark is looked at by nobody, so only
+// the controller may set it.
+func settledMark(t *testing.T, k cluster) {
+	k.bind("dan", "kubernaut-edit", "default")
+	k.bind("dan", "kubernaut-remediate", "payment")
+	ex := execution("hidden", "payment/deployment/web")
+	ex.Labels = map[string]string{v1alpha1.LabelSettled: "Completed"}
+	if err := k.as("dan").Create(t.Context(), ex); err == nil || !strings.Contains(err.Error(), "belongs to the controller") {
+		t.Errorf("creating one with the mark: %v", err)
+	}
+	ex.Labels = map[string]string{"team": "payment"}
+	if err := k.as("dan").Create(t.Context(), ex); err != nil {
+		t.Fatal(err)
+	}
+	mark := func(c client.Client) error {
+		before := ex.DeepCopy()
+		metav1.SetMetaDataLabel(&ex.ObjectMeta, v1alpha1.LabelSettled, "Completed")
+		err := c.Patch(t.Context(), ex, client.MergeFrom(before))
+		if err != nil {
+			ex = before
+		}
+		return err
+	}
+	if err := mark(k.as("dan")); err == nil {
+		t.Error("dan has hidden an execution from the controller")
+	}
+	if err := mark(k.as(controllerAccount, "system:serviceaccounts", "system:serviceaccounts:"+v1alpha1.SystemNamespace)); err != nil {
+		t.Errorf("the controller may not set its own mark: %v", err)
+	}
+	before := ex.DeepCopy()
+	ex.Labels["team"] = "other"
+	if err := k.as("dan").Patch(t.Context(), ex, client.MergeFrom(before)); err != nil {
+		t.Errorf("changing another label beside the mark: %v", err)
+	}
+}
+
+func pausedBy(t *testing.T, k cluster) {
+	k.bind("erin", "kubernaut-pause", v1alpha1.SystemNamespace)
+	k.bind("frank", "kubernaut-pause", v1alpha1.SystemNamespace)
+	p := &v1alpha1.Pause{
+		ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: v1alpha1.PauseName},
+		Spec:       v1alpha1.PauseSpec{Paused: true, Reason: " ", SetBy: "somebody-else"},
+	}
+	if err := k.as("erin").Create(t.Context(), p.DeepCopy()); err == nil || !strings.Contains(err.Error(), "say why") {
+		t.Errorf("an empty reason: %v", err)
+	}
+	second := p.DeepCopy()
+	second.Name, second.Spec.Reason = "another", "why not"
+	if err := k.as("erin").Create(t.Context(), second); err == nil || !strings.Contains(err.Error(), "name it controller") {
+		t.Errorf("a second switch: %v", err)
+	}
+	p.Spec.Reason = "the network is being moved"
+	if err := k.as("stranger").Create(t.Context(), p.DeepCopy()); err == nil {
+		t.Error("a stranger has paused the controller")
+	}
+	if err := k.as("erin").Create(t.Context(), p); err != nil || p.Spec.SetBy != "erin" {
+		t.Fatalf("paused by %q: %v, want erin", p.Spec.SetBy, err)
+	}
+	p.Spec.Paused, p.Spec.Reason = false, "it is moved"
+	if err := k.as("frank").Update(t.Context(), p); err != nil || p.Spec.SetBy != "frank" {
+		t.Errorf("resumed by %q: %v, want frank", p.Spec.SetBy, err)
+	}
+	p.Spec.SetBy = "erin"
+	if err := k.as("frank").Update(t.Context(), p); err != nil || p.Spec.SetBy != "frank" {
+		t.Errorf("forged afterwards: %q, %v, want frank", p.Spec.SetBy, err)
+	}
+}
+
 func cancelledBy(t *testing.T, k cluster) {
 	k.bind("bob", "kubernaut-edit", "default")
 	k.bind("eve", "kubernaut-edit", "default")
@@ -114,7 +186,7 @@ func cancelledBy(t *testing.T, k cluster) {
 
 func clearedBy(t *testing.T, k cluster) {
 	k.bind("carol", "kubernaut-unblock", v1alpha1.SystemNamespace)
-	controller := k.as("system:serviceaccount:"+v1alpha1.SystemNamespace+":kubernaut-controller",
+	controller := k.as(controllerAccount,
 		"system:serviceaccounts", "system:serviceaccounts:"+v1alpha1.SystemNamespace)
 	record := &v1alpha1.RemediationTarget{
 		ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: v1alpha1.SystemNamespace, Finalizers: []string{v1alpha1.TargetFinalizer}},

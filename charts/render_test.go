@@ -52,6 +52,9 @@ var valueSets = map[string]values{
 		},
 		"redis":   values{"enabled": false},
 		"network": values{"monitoringNamespace": "monitoring"},
+		"monitoring": values{
+			"rules": true, "dashboards": true, "podMonitor": true, "labels": values{"release": "prometheus"},
+		},
 	},
 }
 

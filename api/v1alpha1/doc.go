@@ -2,8 +2,8 @@
 //
 // A WorkflowExecution asks for one run of one workflow on one target. A
 // RemediationTarget is the record of one target: who holds it now, and what its
-// past says about the next run. Neither has behaviour here; package execution
-// decides, package controller writes.
+// past says about the next run. The Pause is the switch of the whole controller.
+// None has behaviour here; package execution decides, package controller writes.
 //
 // +kubebuilder:object:generate=true
 // +groupName=kubernaut.ai

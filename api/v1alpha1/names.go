@@ -64,10 +64,21 @@ const (
 	LabelTarget = "kubernaut.ai/target"
 	// LabelWorkflow is a readable cut of the workflow's id.
 	LabelWorkflow = "kubernaut.ai/workflow"
+	// LabelSettled, on an execution, says that it has ended and owes nothing any
+	// more; its value is the phase in which it ended. The controller sets it in the
+	// write that takes its finalizer off, and watches no execution that has it.
+	LabelSettled = "kubernaut.ai/settled"
+	// LabelOutbox, on a ConfigMap in SystemNamespace, says that it keeps the audit
+	// events of a deleted execution until they are sent.
+	LabelOutbox = "kubernaut.ai/audit-outbox"
 	// LabelForWorkflows, "true" on a ServiceAccount, Secret or ConfigMap in
 	// WorkflowNamespace, allows catalog entries to name it.
 	LabelForWorkflows = "kubernaut.ai/for-workflows"
 )
+
+// AnnotationCompletedAt is when a settled execution ended, beside LabelSettled, so
+// that retention reads no more of an object than its metadata.
+const AnnotationCompletedAt = "kubernaut.ai/completed-at"
 
 // Annotations on a run: the exact values.
 const (

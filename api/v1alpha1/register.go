@@ -14,6 +14,7 @@ func AddToScheme(s *runtime.Scheme) error {
 	s.AddKnownTypes(GroupVersion,
 		&WorkflowExecution{}, &WorkflowExecutionList{},
 		&RemediationTarget{}, &RemediationTargetList{},
+		&Pause{}, &PauseList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

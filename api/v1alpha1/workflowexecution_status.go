@@ -236,7 +236,7 @@ type RunStatus struct {
 
 // FailureReason is the class of a failure.
 //
-// +kubebuilder:validation:Enum=OOMKilled;DeadlineExceeded;Forbidden;ResourceExhausted;ConfigurationError;ImagePullBackOff;BundleResolutionFailed;TaskFailed;Evicted;ExternallyDeleted;HolderLost;CatalogUnavailable;Cancelled;Unknown
+// +kubebuilder:validation:Enum=OOMKilled;DeadlineExceeded;Forbidden;ResourceExhausted;ConfigurationError;ImagePullBackOff;BundleResolutionFailed;TaskFailed;Evicted;ExternallyDeleted;HolderLost;CatalogUnavailable;AuditUnavailable;Cancelled;Unknown
 type FailureReason string
 
 // The classes of failures.
@@ -253,6 +253,7 @@ const (
 	FailureExternallyDeleted      FailureReason = "ExternallyDeleted"
 	FailureHolderLost             FailureReason = "HolderLost"
 	FailureCatalogUnavailable     FailureReason = "CatalogUnavailable"
+	FailureAuditUnavailable       FailureReason = "AuditUnavailable"
 	FailureCancelled              FailureReason = "Cancelled"
 	FailureUnknown                FailureReason = "Unknown"
 )
@@ -354,7 +355,7 @@ var (
 	FailureReasons = []FailureReason{
 		FailureOOMKilled, FailureDeadlineExceeded, FailureForbidden, FailureResourceExhausted, FailureConfigurationError,
 		FailureImagePullBackOff, FailureBundleResolutionFailed, FailureTaskFailed, FailureEvicted, FailureExternallyDeleted,
-		FailureHolderLost, FailureCatalogUnavailable, FailureCancelled, FailureUnknown,
+		FailureHolderLost, FailureCatalogUnavailable, FailureAuditUnavailable, FailureCancelled, FailureUnknown,
 	}
 
 	SkipReasons = []SkipReason{

@@ -39,6 +39,7 @@ func run(ctx context.Context, args []string, logs io.Writer) error {
 	if err != nil {
 		return err
 	}
+	cfg.Identity = os.Getenv("POD_NAME")
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
 		return fmt.Errorf("configuration: logLevel: %w", err)

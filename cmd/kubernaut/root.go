@@ -13,6 +13,7 @@ import (
 	cmdenvironment "kubernaut.ai/kubernaut/cmd/kubernaut/environment"
 	"kubernaut.ai/kubernaut/cmd/kubernaut/execution"
 	cmdinstallation "kubernaut.ai/kubernaut/cmd/kubernaut/installation"
+	"kubernaut.ai/kubernaut/cmd/kubernaut/pause"
 	"kubernaut.ai/kubernaut/cmd/kubernaut/target"
 	"kubernaut.ai/kubernaut/cmd/kubernaut/workflow"
 	"kubernaut.ai/kubernaut/internal/cli"
@@ -51,8 +52,8 @@ func newRoot(f *cli.Factory) *cobra.Command {
 		&cobra.Group{ID: "environment", Title: "The environment, and installations:"},
 	)
 	onCluster(f, root, "executions", execution.NewRun(f), execution.NewGet(f), execution.NewExplain(f), execution.NewLogs(f), execution.NewCancel(f))
-	onCluster(f, root, "around", target.NewTargets(f), target.NewUnblock(f), audit.New(f), workflow.New(f))
 	onCluster(f, root, "environment", cmdinstallation.NewUpgrade(f), cmdinstallation.NewUninstall(f))
+	onCluster(f, root, "around", target.NewTargets(f), target.NewUnblock(f), pause.New(f), pause.NewResume(f), audit.New(f), workflow.New(f))
 	for _, cmd := range []*cobra.Command{cmdenvironment.New(f), newDemo(f)} {
 		cmd.GroupID = "environment"
 		root.AddCommand(cmd)

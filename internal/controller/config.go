@@ -25,6 +25,11 @@ type Config struct {
 	ProbeAddress string `json:"probeAddress"`
 	// LeaderElection lets several replicas run, of which one works.
 	LeaderElection bool `json:"leaderElection"`
+	// Identity is this replica's name in the lease: that of its pod, from the
+	// environment. Default: one that is drawn at each start.
+	Identity string `json:"-"`
+	// Audit says what the controller may do while the audit trail is away.
+	Audit AuditConfig `json:"audit"`
 	// LogLevel is debug, info, warn or error. Default info.
 	LogLevel string `json:"logLevel"`
 }
@@ -39,6 +44,22 @@ type DataStorageConfig struct {
 	// TokenFile holds the bearer token; it is read anew for each request. Empty:
 	// no token is sent.
 	TokenFile string `json:"tokenFile"`
+}
+
+// AuditConfig says what the controller may do while the audit trail is away.
+type AuditConfig struct {
+	// Strict starts nothing before the audit trail has acknowledged what led to it.
+	// Off: an outage of the trail delays no remedy, and nothing of it is lost.
+	Strict bool `json:"strict"`
+}
+
+// KeepConfig is how long finished executions are kept, by how they ended; 0s: for
+// ever. Their audit trail stays.
+type KeepConfig struct {
+	Completed *metav1.Duration `json:"completed"` // default 720h
+	Failed    *metav1.Duration `json:"failed"`    // default 2160h
+	Skipped   *metav1.Duration `json:"skipped"`   // default 168h
+	Cancelled *metav1.Duration `json:"cancelled"` // default 720h
 }
 
 // ExecutionConfig is what executions may do, and their defaults.
@@ -63,8 +84,13 @@ type ExecutionConfig struct {
 	// AllowUnregistered lets images run that the catalog does not know, with the
 	// default account and without Secrets.
 	AllowUnregistered bool `json:"allowUnregistered"`
-	// MaxRunning bounds how many runs go on at a time. 0: no limit.
+	// MaxRunning bounds how many executions hold a target at a time. 0: no limit.
 	MaxRunning int `json:"maxRunning"`
+	// MaxRunningPerNamespace bounds the same for the executions of one namespace.
+	// 0: no limit.
+	MaxRunningPerNamespace int `json:"maxRunningPerNamespace"`
+	// Keep is how long finished executions are kept.
+	Keep KeepConfig `json:"keep"`
 	// Retention is how long a finished run and its logs are kept. Default 24h.
 	Retention *metav1.Duration `json:"retention"`
 	// PullSecret is the registry credential of the runs. Default "registry-pull";
@@ -72,7 +98,8 @@ type ExecutionConfig struct {
 	PullSecret string `json:"pullSecret"`
 	// Workers is how many executions are decided on at a time. Default 16.
 	Workers int `json:"workers"`
-	// Paused stops the start of anything new; the text says who did it and why.
+	// Paused stops the start of anything new, until the configuration is changed; the
+	// text says who did it and why. `kubernaut pause` does the same at once.
 	Paused string `json:"paused"`
 }
 
@@ -104,6 +131,10 @@ func (c *Config) setDefaults() {
 	duration(&e.BackoffBase, time.Minute)
 	duration(&e.BackoffMax, 10*time.Minute)
 	duration(&e.Retention, 24*time.Hour)
+	duration(&e.Keep.Completed, 30*24*time.Hour)
+	duration(&e.Keep.Failed, 90*24*time.Hour)
+	duration(&e.Keep.Skipped, 7*24*time.Hour)
+	duration(&e.Keep.Cancelled, 30*24*time.Hour)
 	if e.MaxFailures == 0 {
 		e.MaxFailures = 5
 	}
@@ -142,13 +173,17 @@ func (c *Config) validate() error {
 		{"backoffBase", e.BackoffBase.Duration, 0},
 		{"backoffMax", e.BackoffMax.Duration, e.BackoffBase.Duration},
 		{"retention", e.Retention.Duration, 0},
+		{"keep.completed", e.Keep.Completed.Duration, 0},
+		{"keep.failed", e.Keep.Failed.Duration, 0},
+		{"keep.skipped", e.Keep.Skipped.Duration, 0},
+		{"keep.cancelled", e.Keep.Cancelled.Duration, 0},
 	} {
 		if d.value < d.min {
 			all = append(all, fmt.Errorf("execution.%s: %s is less than %s", d.key, d.value, d.min))
 		}
 	}
-	if e.MaxFailures < 1 || e.MaxRunning < 0 || e.Workers < 1 {
-		all = append(all, errors.New("execution: maxFailures and workers are at least 1, maxRunning at least 0"))
+	if e.MaxFailures < 1 || e.MaxRunning < 0 || e.MaxRunningPerNamespace < 0 || e.Workers < 1 {
+		all = append(all, errors.New("execution: maxFailures and workers are at least 1, maxRunning and maxRunningPerNamespace at least 0"))
 	}
 	return errors.Join(all...)
 }

@@ -50,9 +50,12 @@ type Reconciler struct {
 	Audit   Audit
 	Notify  Notifier
 	Policy  execution.Policy
+	Slots   *Slots // nil: as many may run at a time as want to
 	// PullSecret is the credential that runs hand to the bundles resolver.
 	PullSecret string
 	Now        func() time.Time
+
+	pulse *pulse
 }
 
 // stale is how soon an execution is looked at again when a write met a newer
@@ -111,10 +114,9 @@ func (r *Reconciler) act(ctx context.Context, s *execution.Snapshot, d execution
 	case execution.AddFinalizer, execution.RemoveFinalizer:
 		return false, r.setFinalizer(ctx, ex, d.Do == execution.AddFinalizer)
 	case execution.Take:
-		if err := r.isCurrent(ctx, ex); err != nil {
-			return false, err
-		}
-		return false, r.Targets.Take(ctx, s.Target.Key, s.Target.Object, r.holder(s))
+		return false, r.take(ctx, s)
+	case execution.HandOver:
+		return false, r.handOver(ctx, ex)
 	case execution.Release:
 		return false, r.Targets.Release(ctx, s.Target.Object, target.OutcomeOf(ex))
 	}
@@ -141,6 +143,20 @@ func (r *Reconciler) act(ctx context.Context, s *execution.Snapshot, d execution
 	return false, err
 }
 
+func (r *Reconciler) take(ctx context.Context, s *execution.Snapshot) error {
+	if err := r.isCurrent(ctx, s.Execution); err != nil {
+		return err
+	}
+	if err := r.Slots.Take(ctx, s.Execution); err != nil {
+		return err
+	}
+	err := r.Targets.Take(ctx, s.Target.Key, s.Target.Object, r.holder(s))
+	if apierrors.IsConflict(err) { // after any other error it may hold it
+		r.Slots.GiveBack(s.Execution)
+	}
+	return err
+}
+
 // isCurrent is a Conflict when ex is not what the API server has: nobody takes a
 // target for an execution that has ended or is gone.
 func (r *Reconciler) isCurrent(ctx context.Context, ex *v1alpha1.WorkflowExecution) error {
@@ -155,17 +171,26 @@ func (r *Reconciler) isCurrent(ctx context.Context, ex *v1alpha1.WorkflowExecuti
 	return apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("workflowexecutions").GroupResource(), ex.Name, errors.New("it was read from a cache that is behind"))
 }
 
+// setFinalizer puts our finalizer on an execution, or takes it off and marks the
+// execution as settled.
 func (r *Reconciler) setFinalizer(ctx context.Context, ex *v1alpha1.WorkflowExecution, on bool) error {
 	next := ex.DeepCopy()
-	change := controllerutil.RemoveFinalizer
 	if on {
-		change = controllerutil.AddFinalizer
-	}
-	if !change(next, v1alpha1.ExecutionFinalizer) {
-		return nil
+		controllerutil.AddFinalizer(next, v1alpha1.ExecutionFinalizer)
+	} else {
+		controllerutil.RemoveFinalizer(next, v1alpha1.ExecutionFinalizer)
+		settle(next)
 	}
 	guard := client.MergeFromWithOptions(ex, client.MergeFromWithOptimisticLock{})
 	return client.IgnoreNotFound(r.Client.Patch(ctx, next, guard))
+}
+
+// settle marks an execution that owes nothing any more.
+func settle(ex *v1alpha1.WorkflowExecution) {
+	metav1.SetMetaDataLabel(&ex.ObjectMeta, v1alpha1.LabelSettled, string(ex.Status.Phase))
+	if at := ex.Status.CompletionTime; at != nil {
+		metav1.SetMetaDataAnnotation(&ex.ObjectMeta, v1alpha1.AnnotationCompletedAt, at.UTC().Format(time.RFC3339))
+	}
 }
 
 func (r *Reconciler) holder(s *execution.Snapshot) v1alpha1.Holder {

@@ -54,14 +54,18 @@ func (k *Keeper) Reconcile(ctx context.Context, rt *v1alpha1.RemediationTarget) 
 	return ctrl.Result{}, nil
 }
 
-// clear lets a blocked workflow through, when somebody asks and the block stands.
+// clear lets a blocked workflow through, when somebody asks and the block stands,
+// and takes the wish out of the record when nothing is left to do for it.
 func (k *Keeper) clear(ctx context.Context, rt *v1alpha1.RemediationTarget) (bool, error) {
 	if rt.Spec.ClearBlock == nil {
 		return false, nil
 	}
 	next, cleared := target.Clear(rt.Status, *rt.Spec.ClearBlock, k.Now())
-	if !cleared {
-		return false, nil
+	if !cleared { // it is done, or no such block stands: the wish is answered
+		answered := rt.DeepCopy()
+		answered.Spec.ClearBlock = nil
+		guard := client.MergeFromWithOptions(rt, client.MergeFromWithOptimisticLock{})
+		return true, client.IgnoreNotFound(k.Client.Patch(ctx, answered, guard))
 	}
 	ctrl.LoggerFrom(ctx).Info("Block is cleared", "target", rt.Spec.Target, "workflow", rt.Spec.ClearBlock.Workflow, "by", rt.Spec.ClearBlock.ClearedBy)
 	return true, k.Targets.Write(ctx, rt, next)
@@ -98,8 +102,11 @@ func (k *Keeper) recover(ctx context.Context, rt *v1alpha1.RemediationTarget) (b
 		return false, nil
 	}
 	ex, err := k.holderOf(ctx, *h)
-	if err != nil || ex != nil && !settled(ex) {
+	if err != nil {
 		return false, err
+	}
+	if ex != nil && !settled(ex) {
+		return false, k.uncover(ctx, ex)
 	}
 	e, err := k.Engines.Get(h.Engine)
 	if err != nil {
@@ -126,6 +133,17 @@ func (k *Keeper) recover(ctx context.Context, rt *v1alpha1.RemediationTarget) (b
 		return true, k.Targets.Release(ctx, rt, o)
 	}
 	return true, nil
+}
+
+// uncover takes the mark of a settled execution off one that is not: somebody has
+// put it on, and without a look at it its target would be held for ever.
+func (k *Keeper) uncover(ctx context.Context, ex *v1alpha1.WorkflowExecution) error {
+	if ex.Labels[v1alpha1.LabelSettled] == "" {
+		return nil
+	}
+	next := ex.DeepCopy()
+	delete(next.Labels, v1alpha1.LabelSettled)
+	return client.IgnoreNotFound(k.Client.Patch(ctx, next, client.MergeFrom(ex)))
 }
 
 func outcomeOf(h v1alpha1.Holder, e *execution.Ending, now time.Time) target.Outcome {

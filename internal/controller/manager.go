@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
@@ -23,13 +25,25 @@ import (
 // leaseName is what replicas agree on who works by.
 const leaseName = "kubernaut-controller"
 
+// How the replicas agree. A leader that is stopped gives the lease back, and the next
+// one takes it within retryPeriod; after one that was killed the lease has to run out.
+// Neither is what keeps two from doing the same: the guarded writes are.
+const (
+	leaseDuration = 10 * time.Second
+	renewDeadline = 7 * time.Second
+	retryPeriod   = time.Second
+)
+
 // NewManager returns the manager of a cluster, with probes. The API server limits
 // how much it is asked (priority and fairness); the client adds no limit. What is
 // given in wraps goes around its client.
 func NewManager(cluster *rest.Config, cfg Config, wraps ...func(client.Client) client.Client) (ctrl.Manager, error) {
 	cluster = rest.CopyConfig(cluster)
 	cluster.QPS = -1
-	repeatable := true // several managers may live in one process
+	lock, err := electionLock(cluster, cfg)
+	if err != nil {
+		return nil, err
+	}
 	mgr, err := ctrl.NewManager(cluster, ctrl.Options{
 		Scheme:         Scheme(),
 		Cache:          CacheOptions(),
@@ -41,13 +55,22 @@ func NewManager(cluster *rest.Config, cfg Config, wraps ...func(client.Client) c
 			}
 			return c, err
 		},
-		Metrics:                       metricsserver.Options{BindAddress: cfg.MetricsAddress},
-		HealthProbeBindAddress:        cfg.ProbeAddress,
-		LeaderElection:                cfg.LeaderElection,
-		LeaderElectionID:              leaseName,
-		LeaderElectionNamespace:       v1alpha1.SystemNamespace,
-		LeaderElectionReleaseOnCancel: true,
-		Controller:                    config.Controller{SkipNameValidation: &repeatable},
+		Metrics:                metricsserver.Options{BindAddress: cfg.MetricsAddress},
+		HealthProbeBindAddress: cfg.ProbeAddress,
+		LeaderElection:         cfg.LeaderElection,
+
+		LeaderElectionResourceLockInterface: lock,
+		LeaderElectionID:                    leaseName,
+		LeaderElectionNamespace:             v1alpha1.SystemNamespace,
+		LeaderElectionReleaseOnCancel:       true,
+		LeaseDuration:                       new(leaseDuration),
+		RenewDeadline:                       new(renewDeadline),
+		RetryPeriod:                         new(retryPeriod),
+		Controller: config.Controller{
+			SkipNameValidation:    new(true), // several managers may live in one process
+			EnableWarmup:          new(true), // who waits to lead has the caches filled already
+			ReconciliationTimeout: workPatience,
+		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the cluster: %w", err)
@@ -61,6 +84,20 @@ func NewManager(cluster *rest.Config, cfg Config, wraps ...func(client.Client) c
 		}
 		return nil
 	})
+}
+
+// electionLock is the lease under a name that stays the same when the process starts
+// again in its pod: it then goes on at once. Without a name the manager draws one.
+func electionLock(cluster *rest.Config, cfg Config) (resourcelock.Interface, error) {
+	if !cfg.LeaderElection || cfg.Identity == "" {
+		return nil, nil
+	}
+	lock, err := resourcelock.NewFromKubeconfig(resourcelock.LeasesResourceLock, v1alpha1.SystemNamespace, leaseName,
+		resourcelock.ResourceLockConfig{Identity: cfg.Identity}, cluster, renewDeadline)
+	if err != nil {
+		return nil, fmt.Errorf("making a client for the leader's lease: %w", err)
+	}
+	return lock, nil
 }
 
 // DataStorage returns a client of Data Storage. What fails is sent again by the

@@ -42,6 +42,9 @@ func (r *Reconciler) observe(ctx context.Context, ex *v1alpha1.WorkflowExecution
 	if s.Holds() || execution.Ended(ex) && ex.Status.PipelineRunRef != nil {
 		return s, r.observeRun(ctx, &s)
 	}
+	if err := r.observeGate(ctx, &s); err != nil {
+		return s, err
+	}
 	return s, r.observeQueue(ctx, &s)
 }
 

@@ -72,7 +72,7 @@ func (r *Reconciler) recordAudit(ctx context.Context, before, next *v1alpha1.Wor
 		set(metav1.ConditionFalse, v1alpha1.ReasonRefused, err.Error())
 		return
 	}
-	if !execution.Ended(next) && next.Status.PipelineRunRef == nil {
+	if !execution.Ended(next) && next.Status.PipelineRunRef == nil && !r.Policy.AuditStrict {
 		set(metav1.ConditionFalse, v1alpha1.ReasonPending, "Events are sent when the run exists or the execution has ended")
 		return
 	}
@@ -82,7 +82,7 @@ func (r *Reconciler) recordAudit(ctx context.Context, before, next *v1alpha1.Wor
 		return
 	}
 	owed, later := owedOf(events, stored, execution.AuditSettled(before))
-	switch err := r.send(ctx, owed); {
+	switch err := send(ctx, r.Audit, owed); {
 	case errors.Is(err, datastorage.ErrConflict):
 		set(metav1.ConditionFalse, v1alpha1.ReasonConflictingIDs, "The audit trail holds other content under the id of one of these events: "+err.Error())
 	case errors.Is(err, datastorage.ErrInvalid):
@@ -116,7 +116,7 @@ func owedOf(events, stored []audit.Event, acknowledged bool) (owed []audit.Event
 }
 
 // send sends events at the same time and waits until each is safe.
-func (r *Reconciler) send(ctx context.Context, events []audit.Event) error {
+func send(ctx context.Context, to Audit, events []audit.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
@@ -125,7 +125,7 @@ func (r *Reconciler) send(ctx context.Context, events []audit.Event) error {
 	answers := make(chan error, len(events))
 	for _, e := range events {
 		go func() {
-			_, err := r.Audit.Record(ctx, e)
+			_, err := to.Record(ctx, e)
 			answers <- err
 		}()
 	}

@@ -47,28 +47,39 @@ func Scheme() *runtime.Scheme {
 	return s
 }
 
-// CacheOptions bound the caches to what the controller needs: the records, and
-// the runs that are its own with their parts.
+// CacheOptions bound the caches to what the controller needs: the executions that
+// have not ended or still owe something, the records, and the runs that are its own
+// with their parts.
 func CacheOptions() cache.Options {
 	every := resync
-	ours, err := labels.NewRequirement(v1alpha1.LabelExecutionUID, selection.Exists, nil)
-	if err != nil {
-		panic(err) // the key is a constant
-	}
 	in := map[string]cache.Config{v1alpha1.WorkflowNamespace: {}}
-	runs := cache.ByObject{Namespaces: in, Label: labels.NewSelector().Add(*ours)}
+	runs := cache.ByObject{Namespaces: in, Label: has(v1alpha1.LabelExecutionUID, selection.Exists)}
 	warnings := cache.ByObject{Namespaces: in, Field: fields.OneTermEqualSelector("type", corev1.EventTypeWarning)}
 	return cache.Options{
 		SyncPeriod: &every,
 		ByObject: map[client.Object]cache.ByObject{
+			&v1alpha1.WorkflowExecution{}: {Label: has(v1alpha1.LabelSettled, selection.DoesNotExist)},
 			&v1alpha1.RemediationTarget{}: {Namespaces: map[string]cache.Config{v1alpha1.SystemNamespace: {}}},
-			&pipelinev1.PipelineRun{}:     runs,
-			&pipelinev1.TaskRun{}:         runs,
-			&batchv1.Job{}:                runs,
-			&corev1.Event{}:               warnings,
-			&corev1.Pod{}:                 runs,
+			&v1alpha1.Pause{}:             {Namespaces: map[string]cache.Config{v1alpha1.SystemNamespace: {}}},
+			&corev1.ConfigMap{}: {
+				Namespaces: map[string]cache.Config{v1alpha1.SystemNamespace: {}},
+				Label:      has(v1alpha1.LabelOutbox, selection.Exists),
+			},
+			&pipelinev1.PipelineRun{}: runs,
+			&pipelinev1.TaskRun{}:     runs,
+			&batchv1.Job{}:            runs,
+			&corev1.Event{}:           warnings,
+			&corev1.Pod{}:             runs,
 		},
 	}
+}
+
+func has(label string, how selection.Operator) labels.Selector {
+	r, err := labels.NewRequirement(label, how, nil)
+	if err != nil {
+		panic(err) // the labels are constants
+	}
+	return labels.NewSelector().Add(*r)
 }
 
 // Ports are what the controller needs beside the cluster.
@@ -100,7 +111,9 @@ func Setup(ctx context.Context, mgr ctrl.Manager, cfg Config, ports Ports) error
 	r := &Reconciler{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Targets: store, Engines: engines, Kinds: mgr.GetRESTMapper(),
 		Library: &Library{Catalog: ports.Catalog, AllowUnregistered: e.AllowUnregistered, Now: ports.Now},
-		Audit:   ports.Audit, Notify: NewCounted(Events{mgr.GetEventRecorder("kubernaut")}, ports.Metrics), Policy: policy(e), Now: ports.Now,
+		Audit:   ports.Audit, Notify: NewCounted(Events{mgr.GetEventRecorder("kubernaut")}, ports.Metrics), Policy: policy(cfg), Now: ports.Now,
+		Slots: &Slots{Client: mgr.GetClient(), All: e.MaxRunning, PerNamespace: e.MaxRunningPerNamespace, Now: ports.Now},
+		pulse: newPulse(ports.Now),
 	}
 	if e.PullSecret != "none" {
 		r.PullSecret = e.PullSecret
@@ -116,14 +129,19 @@ func Setup(ctx context.Context, mgr ctrl.Manager, cfg Config, ports Ports) error
 	if err != nil {
 		return err
 	}
+	if err := setupDuties(mgr, r, cfg, ports); err != nil {
+		return err
+	}
 	f := &fleet{mgr: mgr, engines: engines, executions: executions, records: records, targets: store, now: ports.Now, retention: e.Retention.Duration}
 	return f.setup()
 }
 
 // Index tells a cache by what the controllers look up.
 func Index(ctx context.Context, cache client.FieldIndexer) error {
-	if err := cache.IndexField(ctx, &v1alpha1.WorkflowExecution{}, indexWaitsFor, waitsFor); err != nil {
-		return fmt.Errorf("indexing executions: %w", err)
+	for field, extract := range map[string]client.IndexerFunc{indexWaitsFor: waitsFor, indexHeldBack: heldBack} {
+		if err := cache.IndexField(ctx, &v1alpha1.WorkflowExecution{}, field, extract); err != nil {
+			return fmt.Errorf("indexing executions: %w", err)
+		}
 	}
 	if err := cache.IndexField(ctx, &corev1.Event{}, pod.IndexInvolved, pod.Involved); err != nil {
 		return fmt.Errorf("indexing events: %w", err)
@@ -131,10 +149,12 @@ func Index(ctx context.Context, cache client.FieldIndexer) error {
 	return nil
 }
 
-func policy(e ExecutionConfig) execution.Policy {
+func policy(cfg Config) execution.Policy {
+	e := cfg.Execution
 	return execution.Policy{
 		Timeout: e.Timeout.Duration, MaxWait: e.MaxWait.Duration, StopGrace: e.StopGrace.Duration,
-		AllowUnregistered: e.AllowUnregistered, Paused: e.Paused, MaxRunning: e.MaxRunning,
+		AllowUnregistered: e.AllowUnregistered, Paused: e.Paused, AuditStrict: cfg.Audit.Strict,
+		MaxRunning: e.MaxRunning, MaxRunningPerNamespace: e.MaxRunningPerNamespace,
 	}
 }
 
@@ -142,10 +162,11 @@ func setupExecutions(mgr ctrl.Manager, r *Reconciler, workers int) (controller.C
 	return ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.WorkflowExecution{}).
 		Watches(&v1alpha1.WorkflowExecution{}, handler.EnqueueRequestsFromMapFunc(r.whoWaitsBehind)).
 		Watches(&v1alpha1.RemediationTarget{}, handler.EnqueueRequestsFromMapFunc(r.whoCares)).
+		Watches(&v1alpha1.Pause{}, handler.EnqueueRequestsFromMapFunc(r.whoIsPaused)).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(whoRuns)).
 		Watches(&corev1.Event{}, handler.EnqueueRequestsFromMapFunc(r.whoIsWarned)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
-		Build(reconcile.AsReconciler(mgr.GetClient(), r))
+		Build(r.pulse.watch(reconcile.AsReconciler(mgr.GetClient(), r)))
 }
 
 func setupRecords(mgr ctrl.Manager, k *Keeper) (controller.Controller, error) {
@@ -220,8 +241,12 @@ func (r *Reconciler) whoCares(ctx context.Context, obj client.Object) []reconcil
 		return nil
 	}
 	all := r.waiters(ctx, rt.Spec.Target)
-	if h := rt.Status.Holder; h != nil {
+	switch h := rt.Status.Holder; {
+	case h != nil:
 		all = append(all, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: h.Namespace, Name: h.Name}})
+	case r.Slots.limited(): // there may be a place for somebody else
+		held := r.whoIsHeldBack(ctx, v1alpha1.ReasonLimitReached)
+		all = append(all, held[:min(len(held), moveUp)]...)
 	}
 	return all
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	pipelinev1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -67,6 +68,8 @@ type world struct {
 	cfg     controller.Config
 	ns      string
 	target  string
+	now     func() time.Time     // of the controllers; nil: the time of day
+	metrics *prometheus.Registry // of the controller that was started last
 	// tend, when set, is called again and again while something is waited for.
 	tend func()
 }
@@ -114,7 +117,8 @@ func (w *world) run(wrap ...func(client.Client) client.Client) (stop func()) {
 	mgr, err := controller.NewManager(w.kube.Config, w.cfg, wrap...)
 	w.must(err)
 	ctx, cancel := context.WithCancel(w.t.Context())
-	w.must(controller.Setup(ctx, mgr, w.cfg, controller.Ports{Catalog: w.storage, Audit: w.storage}))
+	w.metrics = prometheus.NewRegistry()
+	w.must(controller.Setup(ctx, mgr, w.cfg, controller.Ports{Catalog: w.storage, Audit: w.storage, Now: w.now, Metrics: w.metrics}))
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()
 	var once sync.Once
@@ -359,6 +363,13 @@ func (s *storage) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.down = err
+}
+
+// count is how many events were received.
+func (s *storage) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sent
 }
 
 var errDown = fmt.Errorf("%w: connection refused", datastorage.ErrUnavailable)

@@ -17,6 +17,7 @@ var ended = []rule{
 	{"run-never-seen", runNeverSeen},
 	{"release", release},
 	{"run-deleted", runDeleted},
+	{"audit-overdue", auditOverdue},
 	{"audit-incomplete", auditIncomplete},
 	{"no-longer-waiting", noLongerWaiting},
 	{"done", done},
@@ -81,6 +82,17 @@ func runDeleted(s Snapshot) (Decision, bool) {
 	return Decision{Do: LetRunGo}, s.Run.Ours && s.Run.Deleting && s.Run.Kept
 }
 
+// handOverAfter is how long an execution that is deleted waits for the audit trail:
+// its namespace may be waiting for it.
+const handOverAfter = time.Hour
+
+// auditOverdue: the events are kept elsewhere and sent later, and the execution goes.
+func auditOverdue(s Snapshot) (Decision, bool) {
+	ex := s.Execution
+	owes := s.deleting() && hasFinalizer(ex) && !AuditSettled(ex)
+	return Decision{Do: HandOver}, owes && s.Now.After(ex.DeletionTimestamp.Add(handOverAfter))
+}
+
 func auditIncomplete(s Snapshot) (Decision, bool) {
 	return Decision{}, hasFinalizer(s.Execution) && !AuditSettled(s.Execution)
 }
@@ -91,6 +103,8 @@ func noLongerWaiting(s Snapshot) (Decision, bool) {
 	return Decision{}, hasFinalizer(s.Execution) && s.Execution.Status.Waiting != nil
 }
 
+// done: the write that takes the finalizer off also marks the execution as settled,
+// and from then on nobody watches it.
 func done(s Snapshot) (Decision, bool) {
-	return Decision{Do: RemoveFinalizer}, hasFinalizer(s.Execution)
+	return Decision{Do: RemoveFinalizer}, hasFinalizer(s.Execution) || s.Execution.Labels[v1alpha1.LabelSettled] == ""
 }

@@ -38,8 +38,12 @@ type Policy struct {
 	StopGrace         time.Duration // how long the engine may take to enforce a timeout before we do
 	AllowUnregistered bool          // images that the catalog does not know may run
 	Paused            string        // why nothing is started at the moment; empty: things are
-	MaxRunning        int           // runs at a time; 0: no limit
-	Running           int           // runs at this time
+	AuditStrict       bool          // nothing is started before the audit trail has what led to it
+
+	MaxRunning             int // executions that hold a target at a time; 0: no limit
+	MaxRunningPerNamespace int // the same, of one namespace
+	Running                int // those that do now
+	RunningInNamespace     int // those of the execution's namespace
 }
 
 // Workflow is what the workflow reference means, as far as it is known.
@@ -104,6 +108,7 @@ const (
 	Occupy          Action = "occupy run name"
 	Release         Action = "release"
 	LetRunGo        Action = "let run go"
+	HandOver        Action = "hand events over, remove finalizer"
 	RemoveFinalizer Action = "remove finalizer"
 )
 

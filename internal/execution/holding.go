@@ -20,6 +20,7 @@ var holding = []rule{
 	{"start-refused", startRefused},
 	{"start-overdue", startOverdue},
 	{"workflow-unknown", workflowUnknown},
+	{"lock-unrecorded", lockUnrecorded},
 	{"not-started", notStarted},
 	{"run-waits", runWaits},
 	{"still-running", stillRunning},
@@ -210,7 +211,24 @@ func startOverdue(s Snapshot) (Decision, bool) {
 	if s.Workflow.Resolved == nil {
 		return s.fail(v1alpha1.FailureCatalogUnavailable, s.Workflow.Unavailable), true
 	}
+	if s.lockOwed() {
+		return s.fail(v1alpha1.FailureAuditUnavailable, fmt.Sprintf("the audit trail did not take the locking of its target for %s, and nothing is started without (audit.strict)", s.maxWait())), true
+	}
 	return Decision{}, false
+}
+
+// lockOwed says whether the installation wants the lock in the audit trail first,
+// and it is not there.
+func (s Snapshot) lockOwed() bool {
+	t := s.Execution.Status.Target
+	return s.Policy.AuditStrict && (t == nil || t.LockedAt == nil || !AuditSettled(s.Execution))
+}
+
+func lockUnrecorded(s Snapshot) (Decision, bool) {
+	if s.Run.State != RunAbsent || !s.lockOwed() {
+		return Decision{}, false
+	}
+	return s.auditWait(s.Target.Status.Holder.Since.Add(s.maxWait())), true
 }
 
 func workflowUnknown(s Snapshot) (Decision, bool) {

@@ -34,6 +34,7 @@ type model struct {
 	policy     execution.Policy
 	rules      target.Rules
 	catalog    string // why it does not answer
+	loseAudit  bool   // the trail goes away when the next target is taken
 	lose       string // why it will not answer when the next target is taken
 	workflows  map[string]execution.Workflow
 	references []execution.Reference
@@ -111,7 +112,7 @@ func (m *model) step(ex *v1alpha1.WorkflowExecution) (said, bool) {
 
 func (m *model) record(ex *v1alpha1.WorkflowExecution, next *v1alpha1.WorkflowExecutionStatus) {
 	c := execution.AuditRecorded(ex, metav1.ConditionFalse, v1alpha1.ReasonUnavailable, "")
-	if m.audit && execution.Ended(ex) {
+	if m.audit && (execution.Ended(ex) || m.policy.AuditStrict) {
 		c = execution.AuditRecorded(ex, metav1.ConditionTrue, v1alpha1.ReasonAcknowledged, "")
 	}
 	c.LastTransitionTime = metav1.NewTime(epoch)
@@ -210,8 +211,8 @@ func (m *model) act(s execution.Snapshot, d execution.Decision) (effect string, 
 	switch d.Do {
 	case execution.AddFinalizer:
 		ex.Finalizers = []string{v1alpha1.ExecutionFinalizer}
-	case execution.RemoveFinalizer:
-		ex.Finalizers = nil
+	case execution.RemoveFinalizer, execution.HandOver:
+		ex.Finalizers, ex.Labels = nil, map[string]string{v1alpha1.LabelSettled: string(ex.Status.Phase)}
 		if ex.DeletionTimestamp != nil {
 			m.executions = slices.DeleteFunc(m.executions, func(e *v1alpha1.WorkflowExecution) bool { return e == ex })
 		}
@@ -221,6 +222,7 @@ func (m *model) act(s execution.Snapshot, d execution.Decision) (effect string, 
 			UID: ex.UID, Namespace: ex.Namespace, Name: ex.Name, WorkflowID: ex.Spec.WorkflowRef.WorkflowID,
 			Engine: "tekton", RunName: runName(ex.Name), Since: metav1.NewMicroTime(m.now),
 		})
+		m.audit = m.audit && !m.loseAudit
 		if m.lose != "" {
 			m.catalog, m.lose = m.lose, ""
 		}

@@ -61,6 +61,7 @@ var whileWaiting = reasons{
 	"others-first":           func(s *Snapshot) { s.Target.Ahead = []Waiter{{Name: "team/c", WorkflowID: "drain"}} },
 	"paused":                 func(s *Snapshot) { s.Policy.Paused = "alice: maintenance" },
 	"limit-reached":          func(s *Snapshot) { s.Policy.MaxRunning, s.Policy.Running = 1, 1 },
+	"audit-strict":           func(s *Snapshot) { s.Policy.AuditStrict = true },
 	"target-free":            func(*Snapshot) {},
 }
 
@@ -92,17 +93,23 @@ var whileHolding = reasons{
 		}
 	},
 	"workflow-unknown": func(s *Snapshot) { s.Workflow.Resolved = nil },
+	"lock-unrecorded":  func(s *Snapshot) { s.Policy.AuditStrict = true },
 	"not-started":      func(*Snapshot) {},
 	"run-waits":        func(s *Snapshot) { active(s).Hold = &Hold{Reason: v1alpha1.FailureResourceExhausted} },
 	"still-running":    func(s *Snapshot) { active(s) },
 }
 
 var whenEnded = reasons{
-	"run-still-active":  func(s *Snapshot) { active(s) },
-	"run-stopping":      func(s *Snapshot) { s.Run.Alive = []string{"Pod p"}; s.Target.Status.Holder = holder("me", "a") },
-	"run-never-seen":    func(s *Snapshot) { s.Target.Status.Holder = holder("me", "a") },
-	"release":           func(s *Snapshot) { s.Target.Status.Holder = holder("me", "a") },
-	"run-deleted":       func(s *Snapshot) { active(s).Deleting, s.Run.Kept = true, true },
+	"run-still-active": func(s *Snapshot) { active(s) },
+	"run-stopping":     func(s *Snapshot) { s.Run.Alive = []string{"Pod p"}; s.Target.Status.Holder = holder("me", "a") },
+	"run-never-seen":   func(s *Snapshot) { s.Target.Status.Holder = holder("me", "a") },
+	"release":          func(s *Snapshot) { s.Target.Status.Holder = holder("me", "a") },
+	"run-deleted":      func(s *Snapshot) { active(s).Deleting, s.Run.Kept = true, true },
+	"audit-overdue": func(s *Snapshot) {
+		long := metav1.NewTime(noon.Add(-2 * time.Hour))
+		s.Execution.DeletionTimestamp = &long
+		audited(s, metav1.ConditionFalse)
+	},
 	"audit-incomplete":  func(s *Snapshot) { audited(s, metav1.ConditionFalse) },
 	"no-longer-waiting": func(s *Snapshot) { s.Execution.Status.Waiting = &v1alpha1.Waiting{} },
 	"done":              func(s *Snapshot) { audited(s, metav1.ConditionTrue) },

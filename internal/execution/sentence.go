@@ -65,6 +65,7 @@ var sentences = map[v1alpha1.FailureReason]string{
 	v1alpha1.FailureExternallyDeleted:      "lost its run, which somebody deleted",
 	v1alpha1.FailureHolderLost:             "ended in a way that is not known",
 	v1alpha1.FailureCatalogUnavailable:     "could not be looked up in the catalog",
+	v1alpha1.FailureAuditUnavailable:       "was not started without its audit trail",
 	v1alpha1.FailureCancelled:              "was cancelled",
 	v1alpha1.FailureUnknown:                "failed for a reason that is not known",
 }

@@ -27,11 +27,12 @@ var kinds = func() meta.RESTMapper {
 func (m *model) happen(event string, words []string) error {
 	events := map[string]func([]string) error{
 		"create": m.create, "cancel": m.cancel, "delete": m.remove, "vanish": m.vanish, "run": m.runEvent, "clear": m.clear,
-		"catalog": m.catalogEvent, "audit": func(w []string) error { m.audit = w[0] == "up"; return nil },
+		"catalog": m.catalogEvent, "audit": m.auditEvent,
 		"time":   func([]string) error { return nil },
 		"refuse": m.refuse, "pause": func(w []string) error { m.policy.Paused = strings.Join(w, " "); return nil },
 		"limit":     func(w []string) error { _, err := fmt.Sscan(w[0], &m.policy.MaxRunning); return err },
 		"reference": m.reference,
+		"strict":    func([]string) error { m.policy.AuditStrict = true; return nil },
 	}
 	act, ok := events[event]
 	if !ok {
@@ -224,6 +225,14 @@ func (m *model) catalogEvent(words []string) error {
 		m.catalog = why
 	case "lost-with-the-next-take":
 		m.lose = why
+	}
+	return nil
+}
+
+// audit up | audit down | audit lost-with-the-next-take
+func (m *model) auditEvent(words []string) error {
+	if m.loseAudit = words[0] == "lost-with-the-next-take"; !m.loseAudit {
+		m.audit = words[0] == "up"
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ var waiting = []rule{
 	{"others-first", othersFirst},
 	{"paused", paused},
 	{"limit-reached", limitReached},
+	{"audit-strict", auditStrict},
 	{"target-free", targetFree},
 }
 
@@ -166,12 +167,40 @@ func paused(s Snapshot) (Decision, bool) {
 
 func limitReached(s Snapshot) (Decision, bool) {
 	p := s.Policy
-	if p.MaxRunning == 0 || p.Running < p.MaxRunning {
+	message := ""
+	switch {
+	case p.MaxRunning > 0 && p.Running >= p.MaxRunning:
+		message = fmt.Sprintf("%d executions may run at a time", p.MaxRunning)
+	case p.MaxRunningPerNamespace > 0 && p.RunningInNamespace >= p.MaxRunningPerNamespace:
+		message = fmt.Sprintf("%d executions of namespace %s may run at a time", p.MaxRunningPerNamespace, s.Execution.Namespace)
+	default:
 		return Decision{}, false
 	}
-	d := s.wait(v1alpha1.ReasonLimitReached, "", fmt.Sprintf("%d executions may run at a time", p.MaxRunning), time.Time{})
-	d.Recheck = retryRecheck
+	d := s.wait(v1alpha1.ReasonLimitReached, "", message, time.Time{})
+	d.Recheck = limitRecheck
 	return d, true
+}
+
+// limitRecheck is how soon somebody looks again who may not run because too many do.
+// Usually the end of another wakes them.
+const limitRecheck = 10 * time.Second
+
+// auditStrict: where the installation wants it, nothing happens to a target before
+// the audit trail has acknowledged everything that led to it.
+func auditStrict(s Snapshot) (Decision, bool) {
+	if !s.Policy.AuditStrict || AuditSettled(s.Execution) {
+		return Decision{}, false
+	}
+	if !s.Now.Before(s.giveUp()) {
+		return s.fail(v1alpha1.FailureAuditUnavailable, fmt.Sprintf("the audit trail did not take its events for %s, and nothing is started without (audit.strict)", s.maxWait())), true
+	}
+	return s.auditWait(s.giveUp()), true
+}
+
+func (s Snapshot) auditWait(until time.Time) Decision {
+	d := s.wait(string(v1alpha1.FailureAuditUnavailable), "datastorage", "nothing is started before the audit trail has what led to it (audit.strict)", until)
+	d.Recheck = min(d.Recheck, retryRecheck)
+	return d
 }
 
 func targetFree(Snapshot) (Decision, bool) { return Decision{Do: Take}, true }

@@ -17,7 +17,10 @@ import (
 )
 
 // kinds are what the controller keeps caches of.
-var kinds = []string{"WorkflowExecution", "RemediationTarget", "PipelineRun", "TaskRun", "Pod"}
+var kinds = []string{"WorkflowExecution", "RemediationTarget", "PipelineRun", "TaskRun", "Pod", "ConfigMap"}
+
+// worked are the kinds that the controller works on.
+var worked = []string{"WorkflowExecution", "RemediationTarget", "PipelineRun", "ConfigMap"}
 
 // mirror is the cache of one replica: for each kind, what the server held at some
 // earlier time, as far as the controller's selectors let it through.

@@ -94,7 +94,7 @@ var mutants = []mutant{
 		{"internal/controller/record.go", `case execution.Decided(e) && !stands:`, `case execution.Decided(e) && !stands && !on(name):`},
 	}},
 	{"a look past the cache before a target is taken", []edited{
-		{"internal/controller/controller.go", `if err := r.isCurrent(ctx, ex); err != nil {`, `if err := r.isCurrent(ctx, ex); err != nil && !on(name) {`},
+		{"internal/controller/controller.go", `if err := r.isCurrent(ctx, s.Execution); err != nil {`, `if err := r.isCurrent(ctx, s.Execution); err != nil && !on(name) {`},
 	}},
 }
 

@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
+	"kubernaut.ai/kubernaut/internal/audit"
 	"kubernaut.ai/kubernaut/internal/execution"
 )
 
@@ -52,6 +54,10 @@ func (s *simulation) changed(by string, before, after client.Object) {
 		s.recordChanged(as[*v1alpha1.RemediationTarget](before), as[*v1alpha1.RemediationTarget](after))
 	case *v1alpha1.WorkflowExecution:
 		s.executionChanged(by, as[*v1alpha1.WorkflowExecution](before), as[*v1alpha1.WorkflowExecution](after))
+	case *corev1.ConfigMap:
+		if after == nil {
+			s.sent(obj)
+		}
 	case *corev1.Pod:
 		if len(obj.Status.ContainerStatuses) > 0 {
 			s.truth.ran[owner(obj)] = true
@@ -180,6 +186,9 @@ func (s *simulation) executionChanged(by string, before, after *v1alpha1.Workflo
 	if after != nil && !execution.Ended(before) && execution.Ended(after) {
 		s.ended(after)
 	}
+	if after != nil && after.Labels[v1alpha1.LabelSettled] != "" && (!execution.Ended(after) || slices.Contains(after.Finalizers, v1alpha1.ExecutionFinalizer)) {
+		s.breaks("what nobody watches any more owes nothing", "%s is marked as settled, phase %s, finalizers %v", after.Name, after.Status.Phase, after.Finalizers)
+	}
 	kept := after != nil && slices.Contains(after.Finalizers, v1alpha1.ExecutionFinalizer)
 	if ours(by) && slices.Contains(before.Finalizers, v1alpha1.ExecutionFinalizer) && !kept {
 		s.letGo(before)
@@ -229,18 +238,38 @@ func (s *simulation) complete(ex *v1alpha1.WorkflowExecution) {
 	uid := string(ex.UID)
 	want := map[string]bool{"created": true, "locked": s.truth.locked[uid], "started": s.truth.runs[uid] > 0}
 	for _, transition := range []string{"created", "locked", "started"} {
-		if has := s.storage.has(uid, transition); has != want[transition] && !s.truth.sabotaged[uid] {
+		if has := s.recorded(uid, transition); has != want[transition] && !s.truth.sabotaged[uid] {
 			s.breaks(promise, "%s of %s: in the trail %t, happened %t", transition, ex.Name, has, want[transition])
 		}
 	}
 	ends := 0
 	for _, transition := range []string{"completed", "failed", "skipped", "cancelled"} {
-		if s.storage.has(uid, transition) {
+		if s.recorded(uid, transition) {
 			ends++
 		}
 	}
 	if ends != 1 {
 		s.breaks(promise, "%s has %d endings", ex.Name, ends)
+	}
+}
+
+// recorded: it is in the trail, or kept until it can be sent.
+func (s *simulation) recorded(uid, transition string) bool {
+	if s.storage.has(uid, transition) {
+		return true
+	}
+	kept, there := s.server.objects[key{"ConfigMap", named(v1alpha1.SystemNamespace, "audit-"+uid)}].(*corev1.ConfigMap)
+	return there && strings.Contains(kept.Data["events.json"], audit.EventID(uid, transition).String())
+}
+
+// sent: what was kept is in the trail before it goes.
+func (s *simulation) sent(kept *corev1.ConfigMap) {
+	var events []audit.Event
+	must(json.Unmarshal([]byte(kept.Data["events.json"]), &events))
+	for _, e := range events {
+		if _, there := s.storage.events[e.EventID.String()]; !there {
+			s.breaks("what is kept for the trail goes when it is there", "%s of %s", e.EventType, e.ResourceName)
+		}
 	}
 }
 
@@ -256,6 +285,8 @@ func (s *simulation) unfinished() string {
 			return fmt.Sprintf("execution %s is %s: %+v", k.Name, ex.Status.Phase, c)
 		case len(ex.Finalizers) > 0:
 			return fmt.Sprintf("execution %s has ended (%s) and keeps %v, waiting %+v", k.Name, ex.Status.Phase, ex.Finalizers, ex.Status.Waiting)
+		case ex.Labels[v1alpha1.LabelSettled] != string(ex.Status.Phase):
+			return fmt.Sprintf("execution %s has ended (%s) and is still watched", k.Name, ex.Status.Phase)
 		}
 	}
 	for _, k := range sorted(s.server.objects, "RemediationTarget") {
@@ -267,6 +298,9 @@ func (s *simulation) unfinished() string {
 		if pr := s.server.objects[k]; owner(pr) != "" && (alive(pr) || pr.GetDeletionTimestamp() != nil) {
 			return fmt.Sprintf("run %s is there, alive %t, deleted %v", k.Name, alive(pr), pr.GetDeletionTimestamp())
 		}
+	}
+	for _, k := range sorted(s.server.objects, "ConfigMap") {
+		return fmt.Sprintf("%s keeps events", k.Name)
 	}
 	return ""
 }

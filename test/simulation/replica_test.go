@@ -69,6 +69,7 @@ func (s *simulation) boot(name string, skew time.Duration) *replica {
 		"RemediationTarget": reconcile.AsReconciler(c, &controller.Keeper{
 			Client: c, Reader: fresh, Targets: store, Engines: engines, Audit: r, Now: r.now, Keep: 24 * time.Hour,
 		}),
+		"ConfigMap": reconcile.AsReconciler(c, &controller.Courier{Client: c, Audit: r}),
 		"PipelineRun": reconcile.AsReconciler(c, &controller.Janitor[*pipelinev1.PipelineRun]{
 			Client: c, Reader: fresh, Engine: runs, Ended: tekton.Ended, Targets: store, Now: r.now, Retention: retention,
 		}),

@@ -173,7 +173,7 @@ func (s *simulation) step() {
 func (s *simulation) work() {
 	r := s.replicas[s.pick(len(s.replicas), "replica")]
 	var keys []key
-	for _, kind := range []string{"WorkflowExecution", "RemediationTarget", "PipelineRun"} {
+	for _, kind := range worked {
 		keys = append(keys, sorted(s.server.objects, kind)...)
 	}
 	if len(keys)+len(r.tasks) == 0 {
@@ -455,7 +455,7 @@ func (s *simulation) round() {
 		}
 	}
 	for _, r := range s.replicas {
-		for _, kind := range []string{"WorkflowExecution", "RemediationTarget", "PipelineRun"} {
+		for _, kind := range worked {
 			for _, k := range sorted(s.server.objects, kind) {
 				r.cache.followAll()
 				if t := r.begin(k); s.broken == "" {

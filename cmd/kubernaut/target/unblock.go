@@ -48,6 +48,10 @@ func unblock(ctx context.Context, f *cli.Factory, wish v1alpha1.ClearBlock, targ
 	if err != nil {
 		return err
 	}
+	if block == nil {
+		_, err = fmt.Fprintf(f.IO.Out, "remediationtarget.kubernaut.ai/%s: %s is not blocked, nothing to do\n", rt.Name, wish.Workflow)
+		return err
+	}
 	wish.BlockID = block.ID
 	patch, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{"resourceVersion": rt.ResourceVersion},
@@ -67,30 +71,30 @@ func unblock(ctx context.Context, f *cli.Factory, wish v1alpha1.ClearBlock, targ
 	return err
 }
 
-// blockOf finds the block of workflow on the target, which may be written as in
-// an execution or in its canonical form.
+// blockOf finds the record of the target, which may be written as in an execution or
+// in its canonical form, and the block of workflow on it; nil when it is not blocked.
 func blockOf(ctx context.Context, c *connect.Cluster, target, workflow string) (*v1alpha1.RemediationTarget, *v1alpha1.Block, error) {
 	list, err := records(ctx, c)
 	if err != nil {
 		return nil, nil, err
 	}
-	found := false
+	var known *v1alpha1.RemediationTarget
 	for i := range list.Items {
 		rt := &list.Items[i]
 		if !sameTarget(rt.Spec.Target, target) {
 			continue
 		}
-		found = true
+		known = rt
 		for _, w := range rt.Status.Workflows {
 			if w.WorkflowID == workflow && w.Block != nil {
 				return rt, w.Block, nil
 			}
 		}
 	}
-	if !found {
+	if known == nil {
 		return nil, nil, fmt.Errorf("nothing is known of target %s; see: kubernaut targets", target)
 	}
-	return nil, nil, fmt.Errorf("workflow %s is not blocked on %s; see: kubernaut targets", workflow, target)
+	return known, nil, nil
 }
 
 // sameTarget compares a canonical key with a target as somebody wrote it: the
