@@ -9,7 +9,7 @@ TALLY       := go run ./test/tally
 KUBERNAUT   := bin/kubernaut
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test test-full unit bench verify lint generate build deps root
+.PHONY: help demo down test test-full unit bench bench-env verify lint generate build deps root
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -34,6 +34,10 @@ test-full: root build ## also what takes long: all faults, soaks, fuzzing
 bench: root build ## measures, each beside its limit
 	$(KUBERNAUT) env build
 	go test -run '^$$' -bench . -benchtime 1x -p 1 -timeout 60m ./...
+
+bench-env: build ## how long a warm environment takes to come up, three times; the numbers are kept
+	$(KUBERNAUT) env build
+	go test -run '^$$' -bench EnvironmentUp -benchtime 3x -timeout 30m ./test/bringup
 
 verify: generate lint ## generated files up to date, formatting, lint, the import rule
 	@git diff --exit-code --stat -- . || { echo "verify: generated or formatted files differ from what is committed (see above): run 'make generate' and commit"; exit 1; }

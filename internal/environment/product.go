@@ -87,7 +87,7 @@ func (w *world) productComponents(ctx context.Context) ([]component, error) {
 // need only the namespace.
 func stepOf(name string, manifests objects, guards []derive.Guard) (plan.Step, error) {
 	derived, err := derive.Needs(manifests...)
-	if err != nil {
+	if err := errors.Join(err, derive.Unchangeable(manifests...)); err != nil {
 		return plan.Step{}, fmt.Errorf("component %s: %w", name, err)
 	}
 	step := plan.Step{Name: name, Needs: slices.Concat(needs(clusterObject), derived, derive.Guarded(guards, manifests...))}

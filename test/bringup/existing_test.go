@@ -30,7 +30,7 @@ type host struct {
 
 func newHost(t *testing.T) *host {
 	t.Helper()
-	h := &host{environment: needed(t, "host")}
+	h := &host{environment: needed(t, "host").forgotten()}
 	h.run("up", "dns", "registry", "--progress", "plain")
 	raw := h.run("kubeconfig")
 	dir := t.TempDir()

@@ -26,7 +26,7 @@ func TestKilledAtAnyMomentItGoesOn(t *testing.T) {
 	if os.Getenv("KUBERNAUT_TEST") != "full" {
 		t.Skip("takes minutes: run make test-full")
 	}
-	e := needed(t, "killed")
+	e := needed(t, "killed").forgotten()
 	for _, moment := range []struct {
 		name string
 		at   func(progress.Event) bool
@@ -61,7 +61,7 @@ func TestTwoEnvironmentsSideBySide(t *testing.T) {
 	if os.Getenv("KUBERNAUT_TEST") != "full" {
 		t.Skip("takes minutes: run make test-full")
 	}
-	a, b := needed(t, "side-a"), needed(t, "side-b")
+	a, b := needed(t, "side-a").forgotten(), needed(t, "side-b").forgotten()
 	a.run("up", "datastorage", "--progress", "plain")
 	b.run("up", "redis", "--progress", "plain")
 	if string(a.run("kubeconfig")) == string(b.run("kubeconfig")) {

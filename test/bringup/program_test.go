@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"kubernaut.ai/kubernaut/internal/build"
 	"kubernaut.ai/kubernaut/internal/environment/progress"
 	"kubernaut.ai/kubernaut/internal/environment/report"
 )
@@ -41,6 +42,22 @@ func needed(t testing.TB, name string) *environment {
 	e := &environment{t, name}
 	e.down()
 	t.Cleanup(e.down)
+	return e
+}
+
+// forgotten removes also the store of images that outlives an environment.
+func (e *environment) forgotten() *environment {
+	e.Helper()
+	dir, err := build.Dir()
+	if err != nil {
+		e.Fatal(err)
+	}
+	e.Cleanup(func() {
+		e.down()
+		if err := os.RemoveAll(filepath.Join(dir, "content", e.name)); err != nil {
+			e.Error(err)
+		}
+	})
 	return e
 }
 

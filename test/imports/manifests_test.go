@@ -17,7 +17,7 @@ var literal = regexp.MustCompile(`\b[a-z0-9-]+\.[a-z0-9-]+\.svc\b`)
 // they come from typed references, so that a renamed Service cannot be waited
 // for under its old name.
 func TestManifestsImportNoHosts(t *testing.T) {
-	for _, root := range []string{"charts", "workflows", "test", "internal", "node"} {
+	for _, root := range []string{"charts", "workflows", "test/e2e/workflows", "internal", "node"} {
 		err := filepath.WalkDir(filepath.Join("../..", root), func(path string, d fs.DirEntry, err error) error {
 			if err != nil {
 				return err

@@ -192,3 +192,14 @@ func TestDeriveCannotAct(t *testing.T) {
 		}
 	}
 }
+
+func TestAJobNamesItsContent(t *testing.T) {
+	const job = "{apiVersion: batch/v1, kind: Job, metadata: {name: NAME, namespace: ns}, spec: {template: {spec: {containers: [{image: i}]}}}}"
+	if err := Unchangeable(parse(t, strings.Replace(job, "NAME", "migration-0123456789", 1))); err != nil {
+		t.Error(err)
+	}
+	err := Unchangeable(parse(t, strings.Replace(job, "NAME", "migration", 1)))
+	if err == nil || !strings.HasPrefix(err.Error(), `Job "migration" in ns: `) {
+		t.Errorf("got %v", err)
+	}
+}

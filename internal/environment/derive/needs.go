@@ -1,7 +1,9 @@
 package derive
 
 import (
+	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -24,6 +26,21 @@ func Needs(objects ...*unstructured.Unstructured) ([]plan.Need, error) {
 		all = append(all, r.needs...)
 	}
 	return all, nil
+}
+
+// digested ends with the digest of something.
+var digested = regexp.MustCompile(`-[0-9a-f]{8,}$`)
+
+// Unchangeable refuses Jobs that would be in their own way: one cannot be
+// changed, so its name must carry the digest of what it runs.
+func Unchangeable(objects ...*unstructured.Unstructured) error {
+	var errs []error
+	for _, u := range objects {
+		if u.GroupVersionKind().GroupKind() == (schema.GroupKind{Group: "batch", Kind: "Job"}) && !digested.MatchString(u.GetName()) {
+			errs = append(errs, fmt.Errorf("%s: a Job cannot be changed, so its name must end with the digest of its content", Of(u)))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // reader collects the needs of one object.
