@@ -51,6 +51,10 @@ var classes = []struct {
 		status: http.StatusBadRequest, kind: "invalid", detail: "name entries by the place that the list says, like 1772366400000-0",
 		fields: []api.FieldProblem{{Field: "places", Message: "has something else"}},
 	}},
+	{ErrBroad, problem{
+		status: http.StatusBadRequest, kind: "too-broad",
+		detail: "this looks through more of the trail than there is time for; narrow it by time (since, until), namespace, correlation_id or another member",
+	}},
 	{ErrExists, problem{
 		status: http.StatusConflict, kind: "conflict",
 		detail: "this version is registered with other content, and a version never changes; register a new version",

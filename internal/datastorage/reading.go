@@ -2,6 +2,7 @@ package datastorage
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -10,7 +11,10 @@ import (
 	"kubernaut.ai/kubernaut/internal/audit"
 )
 
-// Reader reads the audit trail.
+// ErrBroad says that a reader had to look through more than there was time for.
+var ErrBroad = errors.New("the query looks through too much")
+
+// Reader reads the audit trail. The error is ErrBroad when that takes too long.
 type Reader interface {
 	// Query returns one page of events, and how many there are.
 	Query(ctx context.Context, q Query) (Page, error)

@@ -42,6 +42,14 @@ func classified(doing string, err error) error {
 	return fmt.Errorf("%s: %w", doing, withClass(err))
 }
 
+// unread wraps an error of reading with its class.
+func unread(doing string, err error) error {
+	if hasCode(err, "57014") { // statement timeout
+		return fmt.Errorf("%s: %w: %w", doing, datastorage.ErrBroad, err)
+	}
+	return classified(doing, err)
+}
+
 // uncertain wraps an error of a COMMIT. Unless the server says that it refused, it
 // may have taken effect.
 func uncertain(doing string, err error) error {

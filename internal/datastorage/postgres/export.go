@@ -69,7 +69,7 @@ func (s *Store) readPart(ctx context.Context, q datastorage.Query, seen datastor
 	sql, args := partOf(q, seen)
 	rows, err := s.pool.Query(ctx, sql, args...)
 	if err != nil {
-		return classified("exporting events", err)
+		return unread("exporting events", err)
 	}
 	defer rows.Close()
 	p.records, p.contents, p.last = p.records[:0], p.contents[:0], false
@@ -77,14 +77,14 @@ func (s *Store) readPart(ctx context.Context, q datastorage.Query, seen datastor
 		var r datastorage.Record
 		var raw pgtype.DriverBytes // the row's own memory, which the next row overwrites
 		if err := scanRecord(rows, &r, &raw, &p.timestamp, &p.eventID); err != nil {
-			return classified("exporting events", err)
+			return unread("exporting events", err)
 		}
 		p.contents = append(p.contents, raw...)
 		r.Content = p.contents[len(p.contents)-len(raw):]
 		p.records = append(p.records, r)
 	}
 	if err := rows.Err(); err != nil {
-		return classified("exporting events", err)
+		return unread("exporting events", err)
 	}
 	p.last = len(p.contents) < partBytes && len(p.records) < partEvents
 	return nil

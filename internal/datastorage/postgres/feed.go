@@ -31,13 +31,13 @@ func (s *Store) Feed(ctx context.Context, f datastorage.Filter, after *datastora
 	sql, args := feedOf(f, *after, bound)
 	rows, err := s.pool.Query(ctx, sql, args...)
 	if err != nil {
-		return datastorage.Batch{}, classified("reading the feed", err)
+		return datastorage.Batch{}, unread("reading the feed", err)
 	}
 	b, err := collectFeed(rows)
 	if b.CaughtUp {
 		b.Next = bound
 	}
-	return b, classified("reading the feed", err)
+	return b, unread("reading the feed", err)
 }
 
 // feedBound is the position below which no transaction is under way. What it leaves

@@ -47,7 +47,7 @@ func (s *Store) Query(ctx context.Context, q datastorage.Query) (datastorage.Pag
 	if q.After != nil && hasCode(err, "22P02") { // the text is no snapshot
 		err = datastorage.ErrCursor
 	}
-	return page, classified("reading events", err)
+	return page, unread("reading events", err)
 }
 
 // moment returns what can be seen: what the place says that a query continues, else

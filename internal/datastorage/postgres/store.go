@@ -72,6 +72,8 @@ func Open(url string, c Config, log *slog.Logger) (*Store, error) {
 		"application_name":                    "datastorage",
 		"timezone":                            "UTC",
 		"plan_cache_mode":                     "force_custom_plan", // a plan for one event is none for a thousand
+		"max_parallel_workers_per_gather":     "0",                 // a request takes one processor, not all
+		"jit":                                 "off",               // it costs more than any page
 		"statement_timeout":                   milliseconds(c.StatementTimeout),
 		"lock_timeout":                        milliseconds(c.LockTimeout),
 		"idle_in_transaction_session_timeout": milliseconds(c.StatementTimeout),

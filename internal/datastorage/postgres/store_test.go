@@ -55,6 +55,7 @@ func TestStore(t *testing.T) {
 		"feed: nothing is skipped, nothing comes twice":  feedSkipsNothing,
 		"feed: waits for what may still come before":     feedHidesWhatMayComeAfter,
 		"summary: over months, in UTC":                   summaryOfMonths,
+		"plans: each statement by its index":             plansAreKept,
 		"query: the digest is the one that was recorded": alteredRow,
 		"rights: rows cannot be changed":                 rowsCannotBeChanged,
 		"rights: limits are those of the columns":        limitsAreThoseOfTheColumns,
@@ -74,7 +75,7 @@ func TestStore(t *testing.T) {
 	}
 }
 
-func newFixture(t *testing.T, url string) fixture {
+func newFixture(t testing.TB, url string) fixture {
 	t.Helper()
 	ctx := t.Context()
 	owner, err := pgx.Connect(ctx, url)

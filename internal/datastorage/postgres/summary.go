@@ -35,11 +35,11 @@ func (s *Store) Summarize(ctx context.Context, q datastorage.SummaryQuery) (grou
 	sql, args := summaryOf(q)
 	rows, err := s.pool.Query(ctx, sql, args...)
 	if err != nil {
-		return nil, false, classified("summarizing events", err)
+		return nil, false, unread("summarizing events", err)
 	}
 	groups, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (api.SummaryGroup, error) { return summaryGroup(row, q) })
 	if err != nil {
-		return nil, false, classified("summarizing events", err)
+		return nil, false, unread("summarizing events", err)
 	}
 	if len(groups) > q.Limit {
 		return groups[:q.Limit], true, nil

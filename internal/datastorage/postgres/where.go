@@ -5,9 +5,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"kubernaut.ai/kubernaut/internal/audit"
 	"kubernaut.ai/kubernaut/internal/datastorage"
 )
 
@@ -38,12 +38,7 @@ func (w *where) sql() string {
 func filtered(f datastorage.Filter) *where {
 	w := &where{}
 	for _, e := range f.Equals {
-		column := pgx.Identifier{e.Column}.Sanitize()
-		if id, ok := e.Value.(uuid.UUID); ok && e.Column == "event_id" {
-			// Only audit_event_id knows an event by its id; its time leads to the partition.
-			w.add("event_timestamp = (SELECT event_timestamp FROM audit_event_id WHERE event_id = $%d)", id)
-		}
-		w.add(column+" = $%d", e.Value)
+		w.addMember(e)
 	}
 	if !f.Since.IsZero() {
 		w.add("event_timestamp >= $%d", f.Since)
@@ -55,6 +50,8 @@ func filtered(f datastorage.Filter) *where {
 		w.add("received_at >= $%d", f.ReceivedSince)
 	}
 	if !f.ReceivedUntil.IsZero() {
+		// What was received by then bears no later time than this, which leads to the partitions.
+		w.add("event_timestamp <= $%d", f.ReceivedUntil.Add(audit.MaxAhead))
 		w.add("received_at < $%d", f.ReceivedUntil)
 	}
 	if f.MinDuration != nil {
@@ -67,6 +64,24 @@ func filtered(f datastorage.Filter) *where {
 		w.addData(term)
 	}
 	return w
+}
+
+// together are the members of which events with one value stand close together, in
+// few blocks of the table. The planner cannot know that of values without order, and
+// believes that it must read all blocks. Their indexes know received_at as well, which
+// has the order of the table: with a condition on it, always true, it believes in few.
+var together = map[string]bool{"resource_name": true, "parent_event_id": true, "trace_id": true, "span_id": true}
+
+// addMember asks for one value of one member.
+func (w *where) addMember(e datastorage.Equal) {
+	if e.Column == "event_id" {
+		// Only audit_event_id knows an event by its id; its time leads to the partition.
+		w.add("event_timestamp = (SELECT event_timestamp FROM audit_event_id WHERE event_id = $%d)", e.Value)
+	}
+	if together[e.Column] {
+		w.add("received_at >= '-infinity'")
+	}
+	w.add(pgx.Identifier{e.Column}.Sanitize()+" = $%d", e.Value)
 }
 
 // addData asks for something in event_data. A path and a value are parameters.
