@@ -30,6 +30,9 @@ type Options struct {
 	Context    string // of the kubeconfig; empty: its current one
 	Namespace  string // empty: the context's
 
+	// Dial opens connections to Services in the cluster; nil: through the API server.
+	Dial forward.DialFunc
+
 	// LocalOnly takes the local environment whatever else is set.
 	LocalOnly bool
 	// Local returns the kubeconfig and the name of a running local environment,
@@ -72,7 +75,11 @@ func Open(ctx context.Context, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the namespace of %s: %w", source, err)
 	}
-	return New(cfg, namespace, source)
+	c, err := New(cfg, namespace, source)
+	if err == nil && o.Dial != nil {
+		c.Dial = o.Dial
+	}
+	return c, err
 }
 
 // New returns the cluster behind cfg.

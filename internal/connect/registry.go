@@ -2,7 +2,6 @@ package connect
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -11,12 +10,12 @@ import (
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
 	"kubernaut.ai/kubernaut/internal/cluster/forward"
-	"kubernaut.ai/kubernaut/internal/image"
+	"kubernaut.ai/kubernaut/internal/registry"
 )
 
 // Registry is where an installation has its workflows and their images.
 type Registry struct {
-	image.Options
+	registry.Options
 	Prefix string // of every reference: host, or host/path
 }
 
@@ -33,7 +32,7 @@ func (c *Cluster) Registry(ctx context.Context) (Registry, error) {
 	if err := c.Client.Get(ctx, key, &secret); err != nil {
 		return Registry{}, Explain(fmt.Errorf("reading the registry's password in Secret %s: %w", key, err))
 	}
-	r := Registry{Prefix: v1alpha1.RegistryHost, Options: image.Options{CA: ca}}
+	r := Registry{Prefix: v1alpha1.RegistryHost, Options: registry.Options{CA: ca}}
 	if other := secret.Annotations[v1alpha1.AnnotationRegistry]; other != "" {
 		r.Prefix = other
 	}
@@ -41,16 +40,13 @@ func (c *Cluster) Registry(ctx context.Context) (Registry, error) {
 	if forward.Names(host) {
 		r.Dial = c.Dial
 	}
-	var docker struct {
-		Auths map[string]struct{ Username, Password string }
+	var ok bool
+	r.Credentials, ok, err = registry.Login(secret.Data[corev1.DockerConfigJsonKey], host)
+	if err != nil {
+		return Registry{}, fmt.Errorf("the Secret %s: %w", key, err)
 	}
-	if err := json.Unmarshal(secret.Data[corev1.DockerConfigJsonKey], &docker); err != nil {
-		return Registry{}, fmt.Errorf("the Secret %s holds no readable %s", key, corev1.DockerConfigJsonKey)
-	}
-	login, ok := docker.Auths[host]
 	if !ok {
 		return Registry{}, fmt.Errorf("the Secret %s has no login for %s", key, host)
 	}
-	r.Username, r.Password = login.Username, login.Password
 	return r, nil
 }

@@ -20,8 +20,8 @@ import (
 	"kubernaut.ai/kubernaut/internal/cluster/forward"
 	"kubernaut.ai/kubernaut/internal/environment/plan"
 	"kubernaut.ai/kubernaut/internal/environment/upstream"
-	"kubernaut.ai/kubernaut/internal/image"
 	"kubernaut.ai/kubernaut/internal/installation"
+	"kubernaut.ai/kubernaut/internal/registry"
 )
 
 // found is what a cluster that is not ours has already.
@@ -69,8 +69,8 @@ func (w *world) registryAnswers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = image.Resolve(ctx, w.options.registry()+"/kubernaut/none:none", options)
-	if err == nil || image.IsAbsent(err) {
+	_, err = registry.Resolve(ctx, w.options.registry()+"/kubernaut/none:none", options)
+	if err == nil || registry.IsAbsent(err) {
 		return nil
 	}
 	return fmt.Errorf("--registry %s cannot be used: %w", w.options.registry(), err)
@@ -184,7 +184,7 @@ func (w *world) pushImages(ctx context.Context, g imageGroup, say func(string)) 
 			return err
 		}
 		ref := w.made.reference(name)
-		if there, err := image.Resolve(ctx, ref, options); err == nil && there == w.made.get(name).Digest {
+		if there, err := registry.Resolve(ctx, ref, options); err == nil && there == w.made.get(name).Digest {
 			continue
 		}
 		img, err := w.images.Image(ctx, r, say)
@@ -193,7 +193,7 @@ func (w *world) pushImages(ctx context.Context, g imageGroup, say func(string)) 
 		}
 		say("pushing " + ref)
 		err = w.times.note(name, pushed, func() error {
-			_, err := image.Push(ctx, ref, img, options)
+			_, err := registry.Push(ctx, ref, img, options)
 			return err
 		})
 		if err != nil {
@@ -238,18 +238,18 @@ func (p Place) registryCA() ([]byte, error) {
 }
 
 // theirRegistry is how the registry of an existing cluster is reached from here.
-func (w *world) theirRegistry() (image.Options, error) {
+func (w *world) theirRegistry() (registry.Options, error) {
 	p := w.options.Place
 	login, loginErr := p.login()
 	ca, caErr := p.registryCA()
 	if err := errors.Join(loginErr, caErr); err != nil {
-		return image.Options{}, err
+		return registry.Options{}, err
 	}
-	o := image.Options{CA: ca, Username: login.Username, Password: login.Password}
+	o := registry.Options{CA: ca, Credentials: registry.Credentials{Username: login.Username, Password: login.Password}}
 	if forward.Names(p.registryHost()) {
 		k, err := w.kube()
 		if err != nil {
-			return image.Options{}, err
+			return registry.Options{}, err
 		}
 		o.Dial = k.dial
 	}

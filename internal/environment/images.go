@@ -12,6 +12,7 @@ import (
 	"kubernaut.ai/kubernaut/internal/environment/derive"
 	"kubernaut.ai/kubernaut/internal/environment/plan"
 	"kubernaut.ai/kubernaut/internal/image"
+	"kubernaut.ai/kubernaut/internal/registry"
 )
 
 // imageGroup is a set of images that are made in one step and loaded in another.
@@ -206,7 +207,7 @@ func (w *world) pushTools(ctx context.Context, r image.Recipe, say func(string))
 	if err != nil {
 		return err
 	}
-	if there, err := image.Resolve(ctx, w.toolsImage(), options); err == nil && there == w.made.get(r.Name).Digest {
+	if there, err := registry.Resolve(ctx, w.toolsImage(), options); err == nil && there == w.made.get(r.Name).Digest {
 		say("it was there")
 		return nil
 	}
@@ -216,7 +217,7 @@ func (w *world) pushTools(ctx context.Context, r image.Recipe, say func(string))
 	}
 	say("pushing " + w.toolsImage())
 	return w.times.note(r.Name, pushed, func() error {
-		_, err := image.Push(ctx, w.toolsImage(), img, options)
+		_, err := registry.Push(ctx, w.toolsImage(), img, options)
 		return err
 	})
 }

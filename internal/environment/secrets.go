@@ -21,8 +21,8 @@ import (
 	theirs "kubernaut.ai/kubernaut/internal/cluster/existing"
 	"kubernaut.ai/kubernaut/internal/environment/derive"
 	"kubernaut.ai/kubernaut/internal/environment/plan"
-	"kubernaut.ai/kubernaut/internal/image"
 	"kubernaut.ai/kubernaut/internal/pki"
+	"kubernaut.ai/kubernaut/internal/registry"
 )
 
 // registryUser is who pushes to the registry and pulls from it.
@@ -78,10 +78,11 @@ func (w *world) served() map[string]service {
 	return all
 }
 
-// pulling are the namespaces whose pods pull from the registry.
+// pulling are the namespaces whose pods read the registry: runs, which pull from it,
+// and Data Storage, which looks at what is registered.
 func (w *world) pulling() []string {
 	if w.options.ownsCluster() {
-		return []string{v1alpha1.WorkflowNamespace}
+		return []string{v1alpha1.SystemNamespace, v1alpha1.WorkflowNamespace}
 	}
 	return w.pullers()
 }
@@ -229,7 +230,16 @@ func (w *world) pullSecrets(ctx context.Context, k *kube) ([]*corev1.Secret, err
 		return nil, fmt.Errorf("reading the registry's password: %w", err)
 	}
 	secret, err := pullSecret(w.options.Place, string(login.Data["username"]), string(login.Data["password"]))
-	return []*corev1.Secret{secret}, err
+	if err != nil {
+		return nil, err
+	}
+	var all []*corev1.Secret
+	for _, namespace := range w.pulling() {
+		s := secret.DeepCopy()
+		s.Namespace = namespace
+		all = append(all, s)
+	}
+	return all, nil
 }
 
 // pullSecret is for the pods of runs; it also tells clients which registry it is.
@@ -276,23 +286,24 @@ func toUnstructured(objects []runtime.Object) ([]*unstructured.Unstructured, err
 }
 
 // registry is how the registry is reached from here.
-func (w *world) registry(ctx context.Context) (image.Options, error) {
+func (w *world) registry(ctx context.Context) (registry.Options, error) {
 	if !w.options.ownsCluster() {
 		return w.theirRegistry()
 	}
 	k, err := w.kube()
 	if err != nil {
-		return image.Options{}, err
+		return registry.Options{}, err
 	}
 	ca, err := w.authority()
 	if err != nil {
-		return image.Options{}, err
+		return registry.Options{}, err
 	}
 	login, err := k.Core.CoreV1().Secrets(v1alpha1.SystemNamespace).Get(ctx, registryLogin, metav1.GetOptions{})
 	if err != nil {
-		return image.Options{}, fmt.Errorf("reading the registry's password: %w", err)
+		return registry.Options{}, fmt.Errorf("reading the registry's password: %w", err)
 	}
-	return image.Options{
-		Dial: k.dial, CA: ca.Cert, Username: string(login.Data["username"]), Password: string(login.Data["password"]),
+	return registry.Options{
+		Dial: k.dial, CA: ca.Cert,
+		Credentials: registry.Credentials{Username: string(login.Data["username"]), Password: string(login.Data["password"])},
 	}, nil
 }

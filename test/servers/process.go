@@ -26,6 +26,7 @@ type process struct {
 	name string
 	args []string
 	log  string
+	env  []string // beside that of the test
 
 	pid   int
 	ended chan struct{} // closed when it has ended and can be started again
@@ -38,6 +39,7 @@ func (p *process) start() {
 	defer func() { _ = log.Close() }() // the server has its own handle
 	cmd := exec.Command(p.args[0], p.args[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Env = append(os.Environ(), p.env...)
 	cmd.SysProcAttr = unprivileged(p.t)
 	cmd.Dir = "/"
 	started, ended := make(chan error), make(chan struct{})
