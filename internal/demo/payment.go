@@ -15,7 +15,6 @@ import (
 	appsv1apply "k8s.io/client-go/applyconfigurations/apps/v1"
 	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
 	metav1apply "k8s.io/client-go/applyconfigurations/meta/v1"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"kubernaut.ai/kubernaut/internal/build"
@@ -103,7 +102,7 @@ func (s *stage) deploy(ctx context.Context, ref string) error {
 
 // clear removes the Deployment of an earlier demonstration with its pods.
 func (s *stage) clear(ctx context.Context) error {
-	err := s.cluster.Core.AppsV1().Deployments(namespace).Delete(ctx, workload, metav1.DeleteOptions{PropagationPolicy: ptr.To(metav1.DeletePropagationForeground)})
+	err := s.cluster.Core.AppsV1().Deployments(namespace).Delete(ctx, workload, metav1.DeleteOptions{PropagationPolicy: new(metav1.DeletePropagationForeground)})
 	if apierrors.IsNotFound(err) {
 		return nil
 	}

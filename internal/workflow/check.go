@@ -2,7 +2,6 @@ package workflow
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
@@ -13,50 +12,45 @@ import (
 
 // checkPipeline asks Tekton's own rules, and those of the namespace in which
 // runs live.
-func checkPipeline(p *tekton.Pipeline) error {
-	var errs []error
-	wrong := func(format string, args ...any) {
-		errs = append(errs, fmt.Errorf(PipelineFile+": "+format, args...))
-	}
+func checkPipeline(found *Problems, p *tekton.Pipeline) {
 	if p.APIVersion != "tekton.dev/v1" || p.Kind != "Pipeline" {
-		wrong("it is a %s of %q; a workflow is a Pipeline of tekton.dev/v1", p.Kind, p.APIVersion)
+		found.add(PipelineFile, "it is a %s of %q; a workflow is a Pipeline of tekton.dev/v1", p.Kind, p.APIVersion)
 	}
 	if p.Name != v1alpha1.PipelineName {
-		wrong("metadata.name is %q; runs look for %q in every bundle", p.Name, v1alpha1.PipelineName)
+		found.add(PipelineFile, "metadata.name is %q; runs look for %q in every bundle", p.Name, v1alpha1.PipelineName)
 	}
 	checked := p.DeepCopy()
 	checked.SetDefaults(context.Background())
 	if err := checked.Validate(context.Background()); err != nil {
-		wrong("%v", err)
+		found.add(PipelineFile, "%v", err)
 	}
 	for _, task := range append(p.Spec.Tasks, p.Spec.Finally...) {
 		if task.TaskSpec == nil {
-			wrong("task %s: it must bring its taskSpec, so that the bundle is whole", task.Name)
+			found.add(PipelineFile, "task %s: it must bring its taskSpec, so that the bundle is whole", task.Name)
 			continue
 		}
-		errs = append(errs, checkSteps(task.Name, &task.TaskSpec.TaskSpec))
+		checkSteps(found, task.Name, &task.TaskSpec.TaskSpec)
 	}
-	return errors.Join(errs...)
 }
 
-func checkSteps(task string, spec *tekton.TaskSpec) error {
-	var errs []error
+func checkSteps(found *Problems, task string, spec *tekton.TaskSpec) {
 	for _, s := range spec.Steps {
-		where := fmt.Sprintf("%s: task %s, step %s", PipelineFile, task, s.Name)
+		wrong := func(format string, args ...any) {
+			found.add(PipelineFile, "task %s, step %s: %s", task, s.Name, fmt.Sprintf(format, args...))
+		}
 		if s.Name == "" {
-			errs = append(errs, fmt.Errorf("%s: it has no name; failures are told by it", where))
+			wrong("it has no name; failures are told by it")
 		}
 		if s.Image == "" {
-			errs = append(errs, fmt.Errorf("%s: it has no image", where))
+			wrong("it has no image")
 		}
 		if s.Script == "" && len(s.Command) == 0 {
-			errs = append(errs, fmt.Errorf("%s: it needs a script or a command", where))
+			wrong("it needs a script or a command")
 		}
 		if missing := unrestricted(spec.StepTemplate, s.SecurityContext); missing != "" {
-			errs = append(errs, fmt.Errorf("%s: securityContext must say %s; the namespace of the runs is restricted", where, missing))
+			wrong("securityContext must say %s; the namespace of the runs is restricted", missing)
 		}
 	}
-	return errors.Join(errs...)
 }
 
 // unrestricted names the first thing that Pod Security "restricted" asks for
@@ -104,30 +98,4 @@ func dropsAll(c *corev1.Capabilities) bool {
 		}
 	}
 	return false
-}
-
-// checkParameters compares what workflow.yaml declares with what the Pipeline
-// takes: what is given must arrive, and what is taken must be given.
-func (w *Workflow) checkParameters() error {
-	declared := map[string]bool{v1alpha1.TargetParameter: true}
-	var errs []error
-	for _, p := range w.Definition.Parameters {
-		if declared[p.Name] {
-			errs = append(errs, fmt.Errorf("%s: parameter %s is declared twice, or by Kubernaut itself", DefinitionFile, p.Name))
-		}
-		declared[p.Name] = true
-	}
-	taken := map[string]bool{}
-	for _, p := range w.Pipeline.Spec.Params {
-		taken[p.Name] = true
-		if !declared[p.Name] {
-			errs = append(errs, fmt.Errorf("%s: parameter %s is not declared in %s", PipelineFile, p.Name, DefinitionFile))
-		}
-	}
-	for _, p := range w.Definition.Parameters {
-		if !taken[p.Name] {
-			errs = append(errs, fmt.Errorf("%s: parameter %s is not taken by the Pipeline", DefinitionFile, p.Name))
-		}
-	}
-	return errors.Join(errs...)
 }

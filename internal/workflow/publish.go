@@ -2,8 +2,6 @@ package workflow
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"strings"
 
@@ -13,7 +11,9 @@ import (
 
 	datastorage "kubernaut.ai/kubernaut/api/datastorage/v1"
 	"kubernaut.ai/kubernaut/internal/connect"
+	"kubernaut.ai/kubernaut/internal/datastorage/descriptor"
 	"kubernaut.ai/kubernaut/internal/image"
+	"kubernaut.ai/kubernaut/internal/registry"
 )
 
 // Published is a workflow that can be run.
@@ -26,7 +26,7 @@ type Published struct {
 // and registers it in the catalog. say is told what is being done. It may be called
 // again: what is there already is left as it is.
 func Publish(ctx context.Context, c *connect.Cluster, w *Workflow, say func(string)) (Published, error) {
-	registry, err := c.Registry(ctx)
+	home, err := c.Registry(ctx)
 	if err != nil {
 		return Published{}, err
 	}
@@ -34,7 +34,7 @@ func Publish(ctx context.Context, c *connect.Cluster, w *Workflow, say func(stri
 	if w.Definition.Engine == EngineJob {
 		publish = w.publishImage
 	}
-	reference, digest, err := publish(ctx, registry, say)
+	reference, digest, err := publish(ctx, home, say)
 	if err != nil {
 		return Published{}, err
 	}
@@ -43,7 +43,7 @@ func Publish(ctx context.Context, c *connect.Cluster, w *Workflow, say func(stri
 	if err != nil {
 		return Published{}, err
 	}
-	entry, created, err := catalog.CreateWorkflow(ctx, w.entry(reference, digest))
+	entry, created, err := catalog.CreateWorkflow(ctx, w.Definition.Spec(reference, digest))
 	if err != nil {
 		return Published{}, connect.ExplainDataStorage(err)
 	}
@@ -51,9 +51,9 @@ func Publish(ctx context.Context, c *connect.Cluster, w *Workflow, say func(stri
 }
 
 // publishBundle sends the Pipeline to the registry as a Tekton bundle.
-func (w *Workflow) publishBundle(ctx context.Context, registry connect.Registry, say func(string)) (reference, digest string, err error) {
+func (w *Workflow) publishBundle(ctx context.Context, home connect.Registry, say func(string)) (reference, digest string, err error) {
 	say("pinning the images of its steps")
-	pinned, err := w.pinned(ctx, registry)
+	pinned, err := w.pinned(ctx, home)
 	if err != nil {
 		return "", "", err
 	}
@@ -61,38 +61,34 @@ func (w *Workflow) publishBundle(ctx context.Context, registry connect.Registry,
 	if err != nil {
 		return "", "", fmt.Errorf("bundling workflow %s: %w", w.Definition.Name, err)
 	}
-	return w.push(ctx, registry, bundle, say)
+	return w.push(ctx, home, bundle, say)
 }
 
 // push sends what runs to its place in the registry.
-func (w *Workflow) push(ctx context.Context, registry connect.Registry, img v1.Image, say func(string)) (reference, digest string, err error) {
-	reference = registry.Prefix + "/workflows/" + w.Definition.Name + ":" + w.Definition.Version
+func (w *Workflow) push(ctx context.Context, home connect.Registry, img v1.Image, say func(string)) (reference, digest string, err error) {
+	reference = home.Prefix + "/workflows/" + w.Definition.Name + ":" + w.Definition.Version
 	say("pushing " + reference)
-	pushed, err := image.Push(ctx, reference, img, registry.Options)
+	pushed, err := registry.Push(ctx, reference, img, home.Options)
 	return reference, pushed.String(), err
 }
 
-// registryVariable stands in a workflow for the registry of the installation
-// that it is published in.
-const registryVariable = "${REGISTRY}/"
-
 // pinned is the Pipeline as YAML, in which images of the installation's registry
 // are named by their digests: the bundle means the same for ever.
-func (w *Workflow) pinned(ctx context.Context, registry connect.Registry) ([]byte, error) {
+func (w *Workflow) pinned(ctx context.Context, home connect.Registry) ([]byte, error) {
 	p := w.Pipeline.DeepCopy()
 	digests := map[string]string{}
 	for _, tasks := range [][]tekton.PipelineTask{p.Spec.Tasks, p.Spec.Finally} {
 		for _, task := range tasks {
 			for i := range task.TaskSpec.Steps {
 				ref := &task.TaskSpec.Steps[i].Image
-				if rest, ok := strings.CutPrefix(*ref, registryVariable); ok {
-					*ref = registry.Prefix + "/" + rest
+				if rest, ok := strings.CutPrefix(*ref, descriptor.RegistryVariable); ok {
+					*ref = home.Prefix + "/" + rest
 				}
-				if !strings.HasPrefix(*ref, registry.Prefix+"/") || strings.Contains(*ref, "@") {
+				if !strings.HasPrefix(*ref, home.Prefix+"/") || strings.Contains(*ref, "@") {
 					continue
 				}
 				if digests[*ref] == "" {
-					digest, err := image.Resolve(ctx, *ref, registry.Options)
+					digest, err := registry.Resolve(ctx, *ref, home.Options)
 					if err != nil {
 						return nil, fmt.Errorf("task %s, step %s: %w", task.Name, task.TaskSpec.Steps[i].Name, err)
 					}
@@ -103,23 +99,4 @@ func (w *Workflow) pinned(ctx context.Context, registry connect.Registry) ([]byt
 		}
 	}
 	return yaml.Marshal(p)
-}
-
-// entry is what the catalog is told.
-func (w *Workflow) entry(reference, digest string) datastorage.WorkflowSpec {
-	sum := sha256.Sum256(w.content)
-	d := w.Definition
-	engine := d.Engine
-	if engine == "" {
-		engine = EngineTekton
-	}
-	return datastorage.WorkflowSpec{
-		WorkflowName: d.Name, Version: d.Version, Name: d.Title, Description: d.Description,
-		Owner: d.Owner, Risk: datastorage.WorkflowSpecRisk(d.Risk),
-		Content: string(w.content), ContentHash: hex.EncodeToString(sum[:]),
-		Labels: d.Labels, CustomLabels: d.CustomLabels, Parameters: d.Parameters,
-		ExecutionEngine: datastorage.WorkflowSpecExecutionEngine(engine), ContainerImage: reference, ContainerDigest: digest,
-		ServiceAccountName: d.ServiceAccount, Secrets: d.Secrets, ConfigMaps: d.ConfigMaps,
-		Status: "active",
-	}
 }

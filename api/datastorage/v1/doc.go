@@ -14,6 +14,12 @@ import _ "embed"
 //go:embed openapi.yaml
 var OpenAPI []byte
 
+// WorkflowSchema is the JSON Schema of workflow.yaml, in which authors say what a
+// workflow is.
+//
+//go:embed workflow.schema.json
+var WorkflowSchema []byte
+
 // Limits that the server starts with. It announces those it really has in each
 // answer, see HeaderMaxBatchEvents and HeaderMaxBodyBytes.
 const (
