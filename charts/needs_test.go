@@ -33,11 +33,14 @@ func TestNothingIsMissingButWhatIsGiven(t *testing.T) {
 		`),
 		"environment": nonEmpty(`
 			ConfigMap "kubernaut-ca" in kubernaut-system
+			Secret "datastorage-registry" in kubernaut-system
 			Secret "datastorage-tls" in kubernaut-system
 			Secret "postgresql" in kubernaut-system
 			Secret "registry-htpasswd" in kubernaut-system
 			Secret "registry-pull" in kubernaut-workflows
 			Secret "registry-tls" in kubernaut-system
+			key ".dockerconfigjson" of Secret "datastorage-registry" in kubernaut-system
+			key "ca.crt" of ConfigMap "kubernaut-ca" in kubernaut-system
 			key "htpasswd" of Secret "registry-htpasswd" in kubernaut-system
 			key "owner-password" of Secret "postgresql" in kubernaut-system
 			key "password" of Secret "redis" in kubernaut-system

@@ -152,6 +152,8 @@ func TestWhoReachesWhom(t *testing.T) {
 			migration    postgresql  5432 yes
 			datastorage  redis       6379 yes
 			datastorage  api         443  yes
+			datastorage  registry    5000 yes
+			datastorage  internet    443  yes
 			controller   api         6443 yes
 			controller   dns         53   yes
 			datastorage  dns         53   yes

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	api "kubernaut.ai/kubernaut/api/datastorage/v1"
+	"kubernaut.ai/kubernaut/internal/datastorage"
 	"kubernaut.ai/kubernaut/internal/service"
 )
 
@@ -24,6 +25,7 @@ type Config struct {
 	Kubeconfig string            `json:"kubeconfig"` // default: the cluster that the process runs in
 	Database   DatabaseConfig    `json:"database"`
 	Redis      RedisConfig       `json:"redis"`
+	Catalog    CatalogConfig     `json:"catalog"`
 	Limits     LimitsConfig      `json:"limits"`
 	Retention  RetentionConfig   `json:"retention"`
 	Shutdown   ShutdownConfig    `json:"shutdown"`
@@ -44,6 +46,14 @@ type DatabaseConfig struct {
 // RedisConfig is how events are parked.
 type RedisConfig struct {
 	Capacity int `json:"capacity"` // events; default 1,000,000
+}
+
+// CatalogConfig is what becomes of workflows that are registered.
+type CatalogConfig struct {
+	VerifyBundles    datastorage.Verification `json:"verifyBundles"`    // required (default), warn, or off (default with auth: none)
+	RegistryCAFile   string                   `json:"registryCAFile"`   // PEM, beside the authorities of the machine
+	DockerConfigFile string                   `json:"dockerConfigFile"` // logins for registries
+	RegistryTimeout  metav1.Duration          `json:"registryTimeout"`  // for one workflow; default 10s
 }
 
 // LimitsConfig bounds what one client can ask for.
@@ -125,6 +135,15 @@ func (c *Config) setDefaults() {
 	if c.Audience == "" {
 		c.Audience = api.TokenAudience
 	}
+	if c.Catalog.VerifyBundles == "" {
+		c.Catalog.VerifyBundles = datastorage.Required
+		if c.Auth == "none" {
+			c.Catalog.VerifyBundles = datastorage.Off
+		}
+	}
+	if c.Catalog.RegistryTimeout.Duration == 0 {
+		c.Catalog.RegistryTimeout.Duration = 10 * time.Second
+	}
 	if c.Shutdown.Drain.Duration == 0 {
 		c.Shutdown.Drain.Duration = 3 * time.Second
 	}
@@ -146,6 +165,8 @@ func (c *Config) validate() error {
 	check(c.databaseURL != "", "DATABASE_URL is empty: set it to the database, as the role kubernaut_service")
 	check(c.Auth == "kubernetes" || c.Auth == "none", fmt.Sprintf("auth is %q: write kubernetes or none", c.Auth))
 	check((c.TLS.CertFile == "") == (c.TLS.KeyFile == ""), "tls needs both certFile and keyFile")
+	v := c.Catalog.VerifyBundles
+	check(v == datastorage.Required || v == datastorage.Warn || v == datastorage.Off, fmt.Sprintf("catalog.verifyBundles is %q: write required, warn or off", v))
 	check(c.Database.MaxConnections >= 0, "database.maxConnections is negative")
 	check(c.Redis.Capacity >= 0, "redis.capacity is negative")
 	check(c.Limits.BatchEvents >= 0 && c.Limits.BatchEvents <= api.MaxBatchEvents, fmt.Sprintf("limits.batchEvents must be between 1 and %d", api.MaxBatchEvents))
@@ -157,7 +178,7 @@ func (c *Config) validate() error {
 	}
 	for _, d := range []time.Duration{
 		c.Database.ConnectTimeout.Duration, c.Database.StatementTimeout.Duration, c.Database.LockTimeout.Duration,
-		c.Shutdown.Drain.Duration, c.Shutdown.Grace.Duration,
+		c.Shutdown.Drain.Duration, c.Shutdown.Grace.Duration, c.Catalog.RegistryTimeout.Duration,
 	} {
 		check(d >= 0, "a duration is negative")
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"kubernaut.ai/kubernaut/internal/datastorage"
 	"kubernaut.ai/kubernaut/internal/service"
 )
 
@@ -24,6 +25,7 @@ func TestConfigIsValidAtZero(t *testing.T) {
 	must(t, err)
 	want := Config{
 		Listen: ":8080", Auth: "kubernetes", Audience: "datastorage", databaseURL: "postgres://db", redisURL: "redis://cache",
+		Catalog:   CatalogConfig{VerifyBundles: datastorage.Required, RegistryTimeout: metav1.Duration{Duration: 10 * time.Second}},
 		Shutdown:  ShutdownConfig{metav1.Duration{Duration: 3 * time.Second}, metav1.Duration{Duration: 15 * time.Second}},
 		Retention: RetentionConfig{Every: metav1.Duration{Duration: 24 * time.Hour}},
 	}
@@ -36,8 +38,20 @@ func TestWithTLSTheProbesGetAnAddressOfTheirOwn(t *testing.T) {
 	got, err := readConfig(written(t, "tls: {certFile: a, keyFile: b}"), environment)
 	must(t, err)
 	want := Config{Listen: ":8443", Operations: ":8080", TLS: service.TLSConfig{CertFile: "a", KeyFile: "b"}}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{}), cmpopts.IgnoreFields(Config{}, "Auth", "Audience", "Shutdown", "Retention")); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{}), cmpopts.IgnoreFields(Config{}, "Auth", "Audience", "Catalog", "Shutdown", "Retention")); diff != "" {
 		t.Errorf("with TLS (-want +got):\n%s", diff)
+	}
+}
+
+func TestWhoLetsEverybodyInLooksAtNothing(t *testing.T) {
+	for text, want := range map[string]datastorage.Verification{
+		"auth: none": datastorage.Off, "{}": datastorage.Required, "{auth: none, catalog: {verifyBundles: warn}}": datastorage.Warn,
+	} {
+		got, err := readConfig(written(t, text), environment)
+		must(t, err)
+		if got.Catalog.VerifyBundles != want {
+			t.Errorf("%s: bundles are verified %q, want %q", text, got.Catalog.VerifyBundles, want)
+		}
 	}
 }
 
@@ -51,6 +65,7 @@ audience: e
 kubeconfig: f
 database: {maxConnections: 1, connectTimeout: 2s, statementTimeout: 3s, lockTimeout: 4s}
 redis: {capacity: 5}
+catalog: {verifyBundles: warn, registryCAFile: x, dockerConfigFile: z, registryTimeout: 5s}
 limits: {batchEvents: 6, bodyBytes: 7, bodiesBytes: 10, requestsPerSecond: 8, burst: 9}
 retention: {every: 60s, policies: [{category: g, outcome: failure, namespace: h, keepDays: 11}]}
 shutdown: {drain: 1s, grace: 2s}
@@ -61,7 +76,8 @@ log: {level: DEBUG, format: text}
 	want := Config{
 		Listen: "a", Operations: "b", TLS: service.TLSConfig{CertFile: "c", KeyFile: "d"}, Auth: "none", Audience: "e", Kubeconfig: "f",
 		Database: DatabaseConfig{1, seconds(2), seconds(3), seconds(4)}, Redis: RedisConfig{5},
-		Limits: LimitsConfig{6, 7, 10, 8, 9}, Retention: RetentionConfig{seconds(60), []PolicyConfig{{"g", "failure", "h", 11}}},
+		Catalog: CatalogConfig{datastorage.Warn, "x", "z", seconds(5)},
+		Limits:  LimitsConfig{6, 7, 10, 8, 9}, Retention: RetentionConfig{seconds(60), []PolicyConfig{{"g", "failure", "h", 11}}},
 		Shutdown: ShutdownConfig{seconds(1), seconds(2)}, Log: service.LogConfig{Level: -4, Format: "text"},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{})); diff != "" {
@@ -75,6 +91,7 @@ func TestConfigRefuses(t *testing.T) {
 		"database: {maxConnection: 1}":                         `unknown field "maxConnection"`,
 		"listen: x\nlisten: y":                                 "already set",
 		"auth: open":                                           `auth is "open": write kubernetes or none`,
+		"catalog: {verifyBundles: maybe}":                      `catalog.verifyBundles is "maybe": write required, warn or off`,
 		"tls: {certFile: a}":                                   "tls needs both",
 		"limits: {batchEvents: 1001}":                          "limits.batchEvents must be between",
 		"limits: {burst: -1}":                                  "limits must not be negative",

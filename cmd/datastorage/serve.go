@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"kubernaut.ai/kubernaut/internal/datastorage"
+	"kubernaut.ai/kubernaut/internal/datastorage/bundle"
 	"kubernaut.ai/kubernaut/internal/datastorage/identity"
 	"kubernaut.ai/kubernaut/internal/datastorage/overflow"
 	"kubernaut.ai/kubernaut/internal/datastorage/postgres"
@@ -100,6 +101,9 @@ func serveWith(ctx context.Context, config Config, p parts) error {
 	handler := datastorage.New(datastorage.Options{
 		Trail: p.store, Reader: p.store, Overflow: overflowOf(p), Parking: overflowOf(p), Holds: p.store, Retention: p.store, Catalog: p.store,
 		Gate: p.gate, Log: p.log, Metrics: metrics, Health: watch, Ending: watch.ended, Policies: config.Retention.policies(),
+		Verify: config.Catalog.VerifyBundles, Bundles: &bundle.Reader{
+			CAFile: config.Catalog.RegistryCAFile, LoginFile: config.Catalog.DockerConfigFile, Patience: config.Catalog.RegistryTimeout.Duration,
+		},
 		Limits: datastorage.Limits{
 			BatchEvents: config.Limits.BatchEvents, BodyBytes: config.Limits.BodyBytes, BodiesBytes: config.Limits.BodiesBytes,
 			RequestsPerSecond: config.Limits.RequestsPerSecond, Burst: config.Limits.Burst,

@@ -34,6 +34,12 @@ func (s *Server) Openapi(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(api.OpenAPI) // the client may have left
 }
 
+// WorkflowSchema serves the schema of workflow.yaml.
+func (s *Server) WorkflowSchema(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/schema+json")
+	_, _ = w.Write(api.WorkflowSchema) // the client may have left
+}
+
 func (s *Server) say(w http.ResponseWriter, r *http.Request, a answer) {
 	if err := writeJSON(w, r, a); err != nil {
 		s.refuse(w, r, err)

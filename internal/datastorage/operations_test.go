@@ -36,6 +36,9 @@ func operations(t *testing.T, w *world) {
 	if got := w.get(t, "/openapi.yaml").body; string(got) != string(api.OpenAPI) {
 		t.Error("/openapi.yaml is not the contract")
 	}
+	if got := w.get(t, "/workflow.schema.json").body; string(got) != string(api.WorkflowSchema) {
+		t.Error("/workflow.schema.json is not the schema of workflow.yaml")
+	}
 	strangers(t, w)
 }
 

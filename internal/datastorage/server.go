@@ -30,6 +30,8 @@ type Options struct {
 	Retention Retention
 	Policies  []api.RetentionPolicy // of retention; none: everything is kept
 	Catalog   Catalog
+	Bundles   Bundles      // asked unless Verify is Off
+	Verify    Verification // empty: Off
 	Gate      Gate
 	Limits    Limits
 	Now       func() time.Time // nil: time.Now
@@ -55,6 +57,7 @@ type Server struct {
 	retention Retention
 	policies  []api.RetentionPolicy
 	catalog   Catalog
+	verifier  verifier
 	gate      Gate
 	limits    Limits
 	pacer     *pacer
@@ -84,7 +87,7 @@ func New(o Options) *Server {
 		},
 		memory: known,
 		reader: o.Reader, parking: o.Parking, holds: o.Holds, retention: o.Retention, policies: o.Policies, ending: o.Ending,
-		catalog: o.Catalog, gate: o.Gate, limits: limits, pacer: newPacer(limits), bodies: newBodies(limits.BodiesBytes),
+		catalog: o.Catalog, verifier: verifier{o.Verify, o.Bundles}, gate: o.Gate, limits: limits, pacer: newPacer(limits), bodies: newBodies(limits.BodiesBytes),
 		now: now, log: o.Log, metrics: o.Metrics, health: o.Health,
 	}
 }

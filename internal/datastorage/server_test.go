@@ -68,6 +68,7 @@ func TestContract(t *testing.T) {
 		"catalog: the status changes, nothing else":     catalogStatus,
 		"catalog: searched by labels":                   catalogSearch,
 		"catalog: what is wrong is named":               catalogProblems,
+		"catalog: what is registered is looked at":      catalogVerifies,
 		"service: health, metrics, contract, strangers": operations,
 		"callers: who, whether and how fast":            callers,
 	} {

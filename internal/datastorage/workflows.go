@@ -26,15 +26,37 @@ func (s *Server) CreateWorkflow(w http.ResponseWriter, r *http.Request) {
 		}
 		entry := catalog.Workflow(spec)
 		entry.CreatedBy = who.ID
-		kept, created, err := s.catalog.Create(ctx, entry)
-		if err != nil {
+		return s.register(ctx, spec, entry)
+	})
+}
+
+// register keeps a version once. One that is there already is compared with what
+// was kept and not looked at again: its registry may be away.
+func (s *Server) register(ctx context.Context, spec api.WorkflowSpec, entry api.Workflow) (answer, error) {
+	var warnings []string
+	there, err := s.catalog.Get(ctx, entry.WorkflowID)
+	switch {
+	case err == nil && entry.ContainerDigest == "":
+		entry.ContainerDigest = there.ContainerDigest // which this image was pinned to
+	case errors.Is(err, ErrNotFound):
+		if warnings, err = s.verifier.verify(ctx, spec, &entry); err != nil {
 			return answer{}, err
 		}
-		if created {
-			return answer{http.StatusCreated, kept}, nil
-		}
+	case err != nil:
+		return answer{}, err
+	}
+	kept, created, err := s.catalog.Create(ctx, entry)
+	if err != nil {
+		return answer{}, err
+	}
+	if !created {
 		return answer{http.StatusOK, kept}, nil
-	})
+	}
+	if len(warnings) > 0 {
+		s.log.Warn("Workflow is registered although it is not what it says", "workflow", kept.WorkflowName, "version", kept.Version, "warnings", warnings)
+	}
+	kept.Warnings = warnings
+	return answer{http.StatusCreated, kept}, nil
 }
 
 // GetWorkflow reads one version of a workflow.

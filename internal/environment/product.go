@@ -7,6 +7,8 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -160,7 +162,7 @@ func (w *world) values() map[string]any {
 		"ca":          map[string]any{"existingConfigMap": authorityConfigMap},
 		"postgresql":  map[string]any{"existingSecret": databaseSecret, "persistence": w.persistence(partPostgreSQL)},
 		"redis":       map[string]any{"existingSecret": redisSecret, "persistence": w.persistence(partRedis)},
-		"datastorage": map[string]any{"tls": existing(dataStorageTLS)},
+		"datastorage": map[string]any{"tls": existing(dataStorageTLS), "catalog": map[string]any{"pullSecret": pullSecretName}},
 		"workflows":   map[string]any{"pullSecret": map[string]any{"existing": pullSecretName}},
 	}
 	if w.options.ownsCluster() {
@@ -171,6 +173,11 @@ func (w *world) values() map[string]any {
 		return values
 	}
 	values["imagePullSecrets"] = []any{map[string]any{"name": pullSecretName}}
+	if _, port, ok := strings.Cut(w.options.Place.registryHost(), ":"); ok {
+		if number, err := strconv.Atoi(port); err == nil {
+			values["network"] = map[string]any{"registries": map[string]any{"ports": []any{number}}}
+		}
+	}
 	return values
 }
 

@@ -825,6 +825,9 @@ type Workflow struct {
 	UpdatedAt    time.Time `json:"updated_at,omitempty,omitzero"`
 	UpdatedBy    string    `json:"updated_by,omitempty,omitzero"`
 	Version      string    `json:"version"`
+
+	// Warnings What is wrong with it, in the answer to its registration, where the service only warns of that
+	Warnings     []string  `json:"warnings,omitempty,omitzero"`
 	WorkflowID   uuid.UUID `json:"workflow_id"`
 	WorkflowName string    `json:"workflow_name"`
 }
@@ -909,19 +912,21 @@ type WorkflowSpec struct {
 	// ConfigMaps Names of the ConfigMaps its runs may bind
 	ConfigMaps []string `json:"config_maps,omitempty,omitzero"`
 
-	// ContainerDigest What runs of it pull and nothing else
+	// ContainerDigest What its runs pull and nothing else. When it is absent, the digest that the image has now is kept
 	ContainerDigest string `json:"container_digest,omitempty,omitzero"`
 
-	// ContainerImage The OCI bundle that holds the pipeline
+	// ContainerImage What runs: the OCI bundle that holds the Pipeline, or the image
 	ContainerImage string `json:"container_image"`
 
-	// Content The text of workflow.yaml
+	// Content The text of workflow.yaml, see /workflow.schema.json
 	Content string `json:"content"`
 
 	// ContentHash SHA-256 of content
-	ContentHash     string                      `json:"content_hash"`
-	CustomLabels    CustomLabels                `json:"custom_labels,omitempty,omitzero"`
-	Description     string                      `json:"description"`
+	ContentHash  string       `json:"content_hash"`
+	CustomLabels CustomLabels `json:"custom_labels,omitempty,omitzero"`
+	Description  string       `json:"description"`
+
+	// ExecutionEngine `tekton` runs the Pipeline in a bundle, `job` one container image
 	ExecutionEngine WorkflowSpecExecutionEngine `json:"execution_engine,omitempty,omitzero"`
 	Labels          WorkflowLabels              `json:"labels"`
 
@@ -951,7 +956,7 @@ type WorkflowSpec struct {
 	WorkflowName string `json:"workflow_name"`
 }
 
-// WorkflowSpecExecutionEngine defines model for WorkflowSpec.ExecutionEngine.
+// WorkflowSpecExecutionEngine `tekton` runs the Pipeline in a bundle, `job` one container image
 type WorkflowSpecExecutionEngine string
 
 // WorkflowSpecRisk What may go wrong when it runs
@@ -1450,6 +1455,9 @@ type ServerInterface interface {
 	// Openapi This document
 	// (GET /openapi.yaml)
 	Openapi(w http.ResponseWriter, r *http.Request)
+	// WorkflowSchema The JSON Schema of workflow.yaml
+	// (GET /workflow.schema.json)
+	WorkflowSchema(w http.ResponseWriter, r *http.Request)
 }
 
 // ServerInterfaceWrapper converts contexts to parameters.
@@ -3658,6 +3666,20 @@ func (siw *ServerInterfaceWrapper) Openapi(w http.ResponseWriter, r *http.Reques
 	handler.ServeHTTP(w, r)
 }
 
+// WorkflowSchema operation middleware
+func (siw *ServerInterfaceWrapper) WorkflowSchema(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.WorkflowSchema(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 type UnescapedCookieParamError struct {
 	ParamName string
 	Err       error
@@ -3806,6 +3828,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/health", wrapper.Health)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/metrics", wrapper.Metrics)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/openapi.yaml", wrapper.Openapi)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/workflow.schema.json", wrapper.WorkflowSchema)
 
 	return m
 }

@@ -3,7 +3,9 @@ The configuration of Data Storage. Addresses and passwords come by environment.
 */}}
 {{- define "kubernaut.datastorageConfig" -}}
 {{- $tls := dict "certFile" "/etc/kubernaut/tls/tls.crt" "keyFile" "/etc/kubernaut/tls/tls.key" -}}
-{{- $own := dict "auth" "kubernetes" "tls" $tls -}}
+{{- $catalog := dict "verifyBundles" .Values.datastorage.catalog.verifyBundles "registryCAFile" "/etc/kubernaut/registries/ca.crt" -}}
+{{- if include "kubernaut.registryLogins" . }}{{ $_ := set $catalog "dockerConfigFile" "/etc/kubernaut/logins/.dockerconfigjson" }}{{ end -}}
+{{- $own := dict "auth" "kubernetes" "tls" $tls "catalog" $catalog -}}
 {{- mergeOverwrite $own (deepCopy .Values.datastorage.config) | toYaml -}}
 {{- end -}}
 

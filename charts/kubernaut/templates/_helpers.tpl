@@ -125,4 +125,7 @@ The names of the Secrets: existing ones, else those this chart makes.
 {{- define "kubernaut.datastorageTLS" -}}{{ .Values.datastorage.tls.existingSecret | default "datastorage-tls" }}{{- end -}}
 {{- define "kubernaut.registryTLS" -}}{{ .Values.registry.tls.existingSecret | default "registry-tls" }}{{- end -}}
 {{- define "kubernaut.registryAuth" -}}{{ .Values.registry.auth.existingSecret | default "registry-htpasswd" }}{{- end -}}
+{{- define "kubernaut.registryLogins" -}}
+{{- .Values.datastorage.catalog.pullSecret | default (ternary "datastorage-registry" "" .Values.registry.enabled) -}}
+{{- end -}}
 {{- define "kubernaut.caConfigMap" -}}{{ .Values.ca.existingConfigMap | default "kubernaut-ca" }}{{- end -}}

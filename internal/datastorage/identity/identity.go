@@ -3,11 +3,14 @@
 //
 // Answers are kept for a short while, so that a busy client costs the API server
 // one question a minute, and a right that is taken away ends within that minute.
+// How many are kept, and how many questions are under way, is bounded: tokens that
+// are made up cannot use up memory, nor the API server.
 package identity
 
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -32,6 +35,7 @@ const (
 	yesFor     = time.Minute      // how long a yes is kept
 	noFor      = 10 * time.Second // how long a no is kept
 	remembered = 4096             // answers kept of each kind
+	atOnce     = 64               // questions under way; further ones are refused, not queued
 	maxToken   = 16 << 10         // bytes of a token that is worth asking about
 	askFor     = 10 * time.Second
 )
@@ -44,7 +48,11 @@ type Gate struct {
 	callers  *cache.LRUExpireCache
 	rights   *cache.LRUExpireCache
 	asking   singleflight.Group
+	slots    chan struct{} // one for each question under way
 }
+
+// errTooMany says that strangers ask more than the API server can be asked.
+var errTooMany = errors.New("too many callers are unknown at once")
 
 var _ datastorage.Gate = (*Gate)(nil)
 
@@ -63,6 +71,7 @@ func New(config *rest.Config, audience string) (*Gate, error) {
 	return &Gate{
 		reviews: who.TokenReviews(), accesses: may.SubjectAccessReviews(), audience: audience,
 		callers: cache.NewLRUExpireCache(remembered), rights: cache.NewLRUExpireCache(remembered),
+		slots: make(chan struct{}, atOnce),
 	}, nil
 }
 
@@ -166,6 +175,12 @@ func (g *Gate) remember(ctx context.Context, q question) (any, error) {
 		return v, nil
 	}
 	v, err, _ := g.asking.Do(q.flight, func() (any, error) {
+		select {
+		case g.slots <- struct{}{}:
+			defer func() { <-g.slots }()
+		default:
+			return nil, errTooMany
+		}
 		// Others wait for this answer, too: one caller who leaves must not end it.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askFor)
 		defer cancel()

@@ -55,6 +55,7 @@ func TestGate(t *testing.T) {
 			t.Errorf("a token %s: %v, want ErrUnauthenticated", why, err)
 		}
 	}
+	t.Run("what is withdrawn ends", func(t *testing.T) { withdrawn(t, config, admin) })
 }
 
 // TestWithoutTheAPIServerNobodyIsRefusedOrLetIn asks an API server that is not there.
