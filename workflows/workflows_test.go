@@ -36,17 +36,26 @@ func shipped(t *testing.T, name string) *workflow.Workflow {
 	return w
 }
 
-func TestEveryShippedWorkflowIsWellFormed(t *testing.T) {
+// workflowFolders are the names of the shipped workflows.
+func workflowFolders() (names []string, err error) {
 	folders, err := workflows.Shipped.ReadDir(".")
+	for _, f := range folders {
+		names = append(names, f.Name())
+	}
+	return names, err
+}
+
+func TestEveryShippedWorkflowIsWellFormed(t *testing.T) {
+	folders, err := workflowFolders()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range folders {
-		if w := shipped(t, f.Name()); w.Definition.Name != f.Name() {
-			t.Errorf("the workflow in %s calls itself %s", f.Name(), w.Definition.Name)
+	for _, name := range folders {
+		if w := shipped(t, name); w.Definition.Name != name {
+			t.Errorf("the workflow in %s calls itself %s", name, w.Definition.Name)
 		}
-		if _, err := os.Stat(filepath.Join(f.Name(), "README.md")); err != nil {
-			t.Errorf("%s has no README.md: nobody knows when to run it", f.Name())
+		if _, err := os.Stat(filepath.Join(name, "README.md")); err != nil {
+			t.Errorf("%s has no README.md: nobody knows when to run it", name)
 		}
 	}
 	if len(folders) == 0 {
@@ -54,8 +63,8 @@ func TestEveryShippedWorkflowIsWellFormed(t *testing.T) {
 	}
 }
 
-// step runs the script of increase-memory's step as Tekton would: with the
-// shell and the kubectl that are in its image.
+// step runs the script of a workflow's only step as Tekton would: with the shell and
+// the kubectl that are in its image.
 type step struct {
 	t          *testing.T
 	script     string
@@ -63,7 +72,7 @@ type step struct {
 	kubeconfig string
 }
 
-func newStep(t *testing.T, cfg *rest.Config) *step {
+func newStep(t *testing.T, workflow string, cfg *rest.Config) *step {
 	t.Helper()
 	cache, err := build.Open()
 	if err != nil {
@@ -73,29 +82,27 @@ func newStep(t *testing.T, cfg *rest.Config) *step {
 	if err != nil {
 		t.Fatal(err)
 	}
-	script := shipped(t, "increase-memory").Pipeline.Spec.Tasks[0].TaskSpec.Steps[0].Script
+	script := shipped(t, workflow).Pipeline.Spec.Tasks[0].TaskSpec.Steps[0].Script
 	return &step{t: t, script: script, path: assets + ":" + os.Getenv("PATH"), kubeconfig: servers.Kubeconfig(t, cfg)}
 }
 
-func (s *step) run(target, limit, container string) (output string, code int) {
+// run runs the script with these variables beside those that every step has.
+func (s *step) run(env ...string) (output string, code int) {
 	s.t.Helper()
 	cmd := exec.Command("busybox", "sh", "-c", s.script)
 	cmd.Dir = s.t.TempDir()
-	cmd.Env = []string{
-		"PATH=" + s.path, "KUBECONFIG=" + s.kubeconfig, "HOME=" + cmd.Dir,
-		"TARGET=" + target, "LIMIT=" + limit, "CONTAINER=" + container, "TIMEOUT=2s",
-	}
+	cmd.Env = append([]string{"PATH=" + s.path, "KUBECONFIG=" + s.kubeconfig, "HOME=" + cmd.Dir, "TIMEOUT=2s"}, env...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := cmd.Run()
+	if left, err := os.ReadDir(cmd.Dir); err != nil || containsFile(left, "pwned") {
+		s.t.Error("a parameter became a command")
+	}
 	if failed, ok := errors.AsType[*exec.ExitError](err); ok {
 		return out.String(), failed.ExitCode()
 	}
 	if err != nil {
 		s.t.Fatal(err)
-	}
-	if left, err := os.ReadDir(cmd.Dir); err != nil || containsFile(left, "pwned") {
-		s.t.Error("a parameter became a command")
 	}
 	return out.String(), 0
 }
@@ -147,10 +154,16 @@ func limitOf(t *testing.T, c kubernetes.Interface, name string, container int) s
 	return limit.String()
 }
 
-func TestIncreaseMemory(t *testing.T) {
+// TestSteps runs the steps of all workflows on one API server.
+func TestSteps(t *testing.T) {
 	cfg := servers.APIServer(t)
 	c := kubernetes.NewForConfigOrDie(cfg)
-	s := newStep(t, cfg)
+	t.Run("IncreaseMemory", func(t *testing.T) { increaseMemory(t, cfg, c) })
+	t.Run("Rollouts", func(t *testing.T) { rollouts(t, cfg, c) })
+}
+
+func increaseMemory(t *testing.T, cfg *rest.Config, c kubernetes.Interface) {
+	s := newStep(t, "increase-memory", runner(t, cfg, "increase-memory"))
 	t.Run("Limits", func(t *testing.T) { limits(t, c, s) })
 	t.Run("Refusals", func(t *testing.T) { refusals(t, s) })
 	t.Run("RolloutThatDoesNotEnd", func(t *testing.T) { stuck(t, c, s) })
@@ -177,7 +190,7 @@ func limits(t *testing.T, c kubernetes.Interface, s *step) {
 	} {
 		t.Run(tc.why, func(t *testing.T) {
 			deploy(t, c, tc.why, tc.limits...)
-			out, code := s.run("default/deployment.apps/"+tc.why, tc.limit, tc.container)
+			out, code := s.run("TARGET=default/deployment.apps/"+tc.why, "LIMIT="+tc.limit, "CONTAINER="+tc.container)
 			if code != tc.code || !strings.Contains(out, tc.says) {
 				t.Errorf("exit code %d, want %d, and %q in:\n%s", code, tc.code, tc.says, out)
 			}
@@ -193,7 +206,7 @@ func refusals(t *testing.T, s *step) {
 		"default/configmap/x":       "default/configmap/x is neither a Deployment nor a StatefulSet",
 		"default/deployment.apps/x": `deployments.apps "x" not found`,
 	} {
-		if out, code := s.run(target, "256Mi", ""); code == 0 || !strings.Contains(out, says) {
+		if out, code := s.run("TARGET="+target, "LIMIT=256Mi", "CONTAINER="); code == 0 || !strings.Contains(out, says) {
 			t.Errorf("target %s: exit code %d, want a failure with %q:\n%s", target, code, says, out)
 		}
 	}
@@ -209,7 +222,7 @@ func stuck(t *testing.T, c kubernetes.Interface, s *step) {
 	if _, err := c.AppsV1().Deployments("default").UpdateStatus(t.Context(), d, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	out, code := s.run("default/deployment/stuck", "256Mi", "")
+	out, code := s.run("TARGET=default/deployment/stuck", "LIMIT=256Mi", "CONTAINER=")
 	if code == 0 || !strings.Contains(out, "the rollout is not done after 2s") {
 		t.Errorf("exit code %d:\n%s", code, out)
 	}
