@@ -115,9 +115,8 @@ func (b *batcher) deliver(g *group) {
 // send sends the events of callers and answers each of them. A batch that is
 // refused is sent in halves, until the refusal stands beside the event it is for.
 func (b *batcher) send(ctx context.Context, callers []*caller) {
-	if limit := int(b.client.maxEvents.Load()); len(callers) > limit {
-		b.send(ctx, callers[:limit])
-		b.send(ctx, callers[limit:])
+	if !b.fit(callers) {
+		b.sendHalves(ctx, callers)
 		return
 	}
 	events := make([]message, len(callers))
@@ -126,14 +125,29 @@ func (b *batcher) send(ctx context.Context, callers []*caller) {
 	}
 	parked, err := b.client.sendEvents(ctx, events)
 	if refused(err) && len(callers) > 1 {
-		b.send(ctx, callers[:len(callers)/2])
-		b.send(ctx, callers[len(callers)/2:])
+		b.sendHalves(ctx, callers)
 		return
 	}
 	for _, c := range callers {
 		c.parked, c.err = parked, err
 		close(c.done)
 	}
+}
+
+func (b *batcher) sendHalves(ctx context.Context, callers []*caller) {
+	b.send(ctx, callers[:len(callers)/2])
+	b.send(ctx, callers[len(callers)/2:])
+}
+
+// fit says whether a batch is within what the server has announced by now: it may
+// have announced less since the batch was begun. One event cannot be divided.
+func (b *batcher) fit(callers []*caller) bool {
+	bytes := len("[]")
+	for _, c := range callers {
+		bytes += len(c.event.raw) + 1
+	}
+	within := len(callers) <= int(b.client.maxEvents.Load()) && bytes <= int(b.client.maxBytes.Load())
+	return within || len(callers) == 1
 }
 
 // refused says whether an error may be due to one event of a batch.

@@ -42,6 +42,7 @@ const (
 	attemptTimeout  = 15 * time.Second
 	firstBatch      = 100 // events in a batch before the server has announced its limit
 	maxAnswer       = 64 << 20
+	maxPause        = time.Minute // a service that asks for more is not waited for: the error says how long
 )
 
 // New returns a client of the service at baseURL, such as
@@ -83,7 +84,7 @@ func (c *Client) do(ctx context.Context, r call) (int, error) {
 		if err == nil || attempt >= c.Attempts || !worthRetrying(err) {
 			return status, err
 		}
-		if !wait(ctx, pause(attempt, err)) {
+		if p := pause(attempt, err); p > maxPause || !wait(ctx, p) {
 			return status, err
 		}
 	}

@@ -29,6 +29,7 @@ type server struct {
 	mu       sync.Mutex
 	requests int
 	largest  int            // batch
+	bytes    int64          // of the last body
 	kept     map[string]int // how often each event came, by id
 	tokens   []string
 }
@@ -47,6 +48,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.t.Error(err)
 		return
 	}
+	s.bytes = int64(len(body))
 	var events []datastorage.AuditEvent
 	if !strings.HasSuffix(r.URL.Path, "/batch") {
 		body = append(append([]byte("["), body...), ']')

@@ -68,10 +68,21 @@ func refusal(res *http.Response, body []byte) *Error {
 		e.Problem = Problem{Title: http.StatusText(res.StatusCode), Detail: "the answer is not from Data Storage"}
 	}
 	e.Status = res.StatusCode
-	if seconds, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil && seconds > 0 {
-		e.RetryAfter = time.Duration(seconds) * time.Second
-	}
+	e.RetryAfter = retryAfter(res.Header.Get("Retry-After"), time.Now())
 	return e
+}
+
+// retryAfter reads both forms of the header: seconds, and a date. It is never
+// negative.
+func retryAfter(header string, now time.Time) time.Duration {
+	if seconds, err := strconv.Atoi(header); err == nil {
+		return max(0, min(time.Duration(seconds), 1<<30)*time.Second)
+	}
+	date, err := http.ParseTime(header)
+	if err != nil {
+		return 0
+	}
+	return max(0, date.Sub(now))
 }
 
 // worthRetrying says whether the same request may succeed soon. A token that was

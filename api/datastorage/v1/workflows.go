@@ -11,7 +11,8 @@ import (
 )
 
 // CreateWorkflow registers one version of a workflow. created is false when it
-// was registered already, with the same content.
+// was registered already, with the same content: also by this call, when the answer
+// to its first attempt was lost.
 func (c *Client) CreateWorkflow(ctx context.Context, spec WorkflowSpec) (w Workflow, created bool, err error) {
 	raw, err := json.Marshal(spec)
 	if err != nil {
@@ -88,6 +89,19 @@ func (c *Client) SetWorkflowStatus(ctx context.Context, id uuid.UUID, u Workflow
 	var w Workflow
 	if _, err := c.do(ctx, call{method: http.MethodPatch, path: "/api/v1/workflows/" + id.String(), body: raw, into: &w}); err != nil {
 		return Workflow{}, fmt.Errorf("changing the status of workflow %s: %w", id, err)
+	}
+	return w, nil
+}
+
+// DisableWorkflow takes one version of a workflow out of use.
+func (c *Client) DisableWorkflow(ctx context.Context, id uuid.UUID, reason string) (Workflow, error) {
+	raw, err := json.Marshal(WorkflowDisable{Reason: reason})
+	if err != nil {
+		return Workflow{}, err
+	}
+	var w Workflow
+	if _, err := c.do(ctx, call{method: http.MethodPatch, path: "/api/v1/workflows/" + id.String() + "/disable", body: raw, into: &w}); err != nil {
+		return Workflow{}, fmt.Errorf("disabling workflow %s: %w", id, err)
 	}
 	return w, nil
 }
