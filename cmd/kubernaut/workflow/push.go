@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	datastorage "kubernaut.ai/kubernaut/api/datastorage/v1"
 	"kubernaut.ai/kubernaut/internal/cli"
 	"kubernaut.ai/kubernaut/internal/workflow"
 	"kubernaut.ai/kubernaut/workflows"
@@ -48,7 +49,7 @@ func push(ctx context.Context, o *pushOptions, folder string) error {
 	}
 	r, err := workflow.Read(source)
 	if err != nil {
-		return fmt.Errorf("workflow %s: %w", folder, err)
+		return fmt.Errorf("workflow %s is not well formed:\n%w", folder, err)
 	}
 	if o.check {
 		_, err := fmt.Fprintf(o.IO.Out, "%s@%s is well formed\n", r.Definition.Name, r.Definition.Version)
@@ -68,12 +69,14 @@ func push(ctx context.Context, o *pushOptions, folder string) error {
 
 func (o *pushOptions) done(p workflow.Published) error {
 	w := p.Workflow
+	for _, warning := range w.Warnings {
+		o.IO.Say("%s %s", o.IO.ErrPaint.Warn("warning:"), warning)
+	}
 	if o.output == cli.JSON || o.output == cli.YAML {
 		return o.output.Encode(o.IO.Out, w)
 	}
 	if o.output == cli.Name {
-		_, err := fmt.Fprintf(o.IO.Out, "%s@%s\n", w.WorkflowName, w.Version)
-		return err
+		return printNames(o.Factory, []datastorage.Workflow{w})
 	}
 	state := "unchanged"
 	if p.New {
