@@ -193,6 +193,7 @@ func (w *world) run(ctx context.Context, p *plan.Plan, tasks map[string]run.Task
 	running := w.running(ctx)
 	meter := w.measure(ctx)
 	runErr := run.Run(ctx, p, tasks, run.Options{Cores: w.options.slots(), Sink: all})
+	w.notePulls(ctx)
 	r := report.From(recorder.Events())
 	r.Environment, r.Usage, r.Images = w.options.Name, meter.stop(), w.times.sorted()
 	return r, errors.Join(w.explained(ctx, runErr), w.keep(r), w.learn(r, running))

@@ -190,3 +190,23 @@ func TestTektonOfOthers(t *testing.T) {
 		}
 	}
 }
+
+func TestPullsAreReadFromEvents(t *testing.T) {
+	ref, took, ok := pullOf(`Successfully pulled image "registry.example.com/kubernaut/datastorage:0123" in 390ms (1.2s including waiting). Image size: 1378274 bytes.`)
+	if !ok || ref != "registry.example.com/kubernaut/datastorage:0123" || took.Milliseconds() != 390 {
+		t.Errorf("got %s, %s, %v", ref, took, ok)
+	}
+	if _, _, ok := pullOf(`Container image "registry.example.com/a:1" already present on machine`); ok {
+		t.Error("an image that was there counts as pulled")
+	}
+}
+
+func TestEveryPlaceRefusesAPlanThatLacksAStep(t *testing.T) {
+	all := stepsAt(t, Place{Cluster: Kind})
+	for i, removed := range all {
+		rest := slices.Delete(slices.Clone(all), i, i+1)
+		if _, err := plan.Of(rest...); needed(removed, rest) != (err != nil) {
+			t.Errorf("without %s: %v", removed.Name, err)
+		}
+	}
+}

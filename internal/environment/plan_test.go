@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"pgregory.net/rapid"
 
 	"kubernaut.ai/kubernaut/internal/environment/plan"
 	"kubernaut.ai/kubernaut/internal/image"
@@ -104,6 +105,37 @@ func blames(line string, s plan.Step) bool {
 		thing.Namespace = ""
 		return strings.HasSuffix(line, "needs "+o.String()+", which no component provides") ||
 			strings.HasSuffix(line, "needs "+thing.String()+", which no component provides")
+	})
+}
+
+// In whatever order the steps of the real plan come to their ends, none begins
+// before what it needs is there.
+func TestNoOrderOfTheRealPlanUsesAThingTooEarly(t *testing.T) {
+	p, err := plan.Of(steps(t)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		provided, done := map[plan.Object]bool{}, map[string]bool{}
+		for len(done) < len(p.Steps()) {
+			var free []plan.Step
+			for _, s := range p.Steps() {
+				waits := slices.ContainsFunc(p.After(s.Name), func(name string) bool { return !done[name] })
+				if !done[s.Name] && !waits {
+					free = append(free, s)
+				}
+			}
+			next := rapid.SampledFrom(free).Draw(t, "next")
+			for _, n := range next.Needs {
+				if !provided[n.Of] && !slices.Contains(next.Provides, n.Of) && !n.Optional {
+					t.Fatalf("%s begins without %s", next.Name, n.Of)
+				}
+			}
+			done[next.Name] = true
+			for _, o := range next.Provides {
+				provided[o] = true
+			}
+		}
 	})
 }
 

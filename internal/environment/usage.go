@@ -115,6 +115,14 @@ func (t *imageTimes) note(name string, field func(*report.Image) *float64, work 
 // briefly is how long it takes to find that an image is there.
 const briefly = 50 * time.Millisecond
 
+func (t *imageTimes) each(do func(*report.Image)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, i := range t.byName {
+		do(i)
+	}
+}
+
 func (t *imageTimes) sorted() []report.Image {
 	t.mu.Lock()
 	defer t.mu.Unlock()
