@@ -133,7 +133,7 @@ func (w *world) checkTekton(ctx context.Context, say func(string)) error {
 	}
 	problems := tektonProblems(installedTekton{
 		version: info.Data["version"], flags: flags.Data, resolversReady: resolvers.Status.AvailableReplicas,
-		trusted: certs.Data["cert"], needsCA: w.options.Place.RegistryCA != "",
+		trusted: certs.Data["cert"], needsCA: w.options.RegistryCA != "",
 	})
 	if len(problems) > 0 {
 		return fmt.Errorf("Tekton %s is installed and is never patched from here; it does not fit: %s", info.Data["version"], strings.Join(problems, "; "))
@@ -268,7 +268,7 @@ func (w *world) pullers() []string {
 
 // theirPullSecrets let pods pull from the registry of an existing cluster.
 func (w *world) theirPullSecrets() ([]*corev1.Secret, error) {
-	login, err := w.options.Place.login()
+	login, err := w.options.login()
 	if err != nil {
 		return nil, err
 	}

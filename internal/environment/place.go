@@ -128,7 +128,7 @@ func (w *world) keepPlace() error {
 
 // newCluster is the cluster for bringing it up: it may make certificates.
 func (w *world) newCluster() (cluster.Cluster, error) {
-	if w.options.Place.Cluster == Existing {
+	if w.options.Cluster == Existing {
 		return w.anyCluster()
 	}
 	ca, err := w.authority()
