@@ -66,12 +66,29 @@ func Remove(ctx context.Context, cfg *rest.Config, o Removal, say func(string)) 
 		o.Selector = PartOf
 	}
 	r := &remover{Removal: o, client: objects, all: all, say: say}
+	ours, err := r.ours(ctx)
+	if err != nil {
+		return err
+	}
+	if !ours { // the executions belong to an installation of others
+		return r.rest(ctx)
+	}
 	for _, step := range []func(context.Context) error{r.settle, r.executions, r.runs, r.controller, r.records, r.rest} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// ours tells whether the installation itself is among what is selected.
+func (r *remover) ours(ctx context.Context) (bool, error) {
+	if r.Selector == PartOf {
+		return true, nil
+	}
+	found, err := r.all.List(ctx, r.Selector)
+	kinds := inventory.Kinds(v1alpha1.GroupVersion.Group, "workflowexecutions")
+	return slices.ContainsFunc(found, func(i inventory.Item) bool { return i.Kind == kinds[0].Kind && i.Name == kinds[0].Name }), err
 }
 
 // absent tells whether the API server does not know a kind, so that there can

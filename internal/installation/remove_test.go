@@ -177,6 +177,16 @@ func TestRemove(t *testing.T) {
 func TestRemoveByForceWithoutAController(t *testing.T) {
 	w := newWorld(t)
 	e := w.execution("forgotten")
+	guest := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "of-a-guest", Namespace: "default", Labels: map[string]string{"kubernaut.ai/environment": "guest"}}}
+	w.make(guest)
+	if err := w.remove(Removal{Purge: true, Selector: "kubernaut.ai/environment=guest"}); err != nil {
+		t.Fatalf("of a guest in an installation of others: %v", err)
+	}
+	w.gone(guest)
+	if err := w.Get(t.Context(), client.ObjectKeyFromObject(e), e); err != nil || e.DeletionTimestamp != nil {
+		t.Fatalf("a guest has taken the executions of others with it: %v", err)
+	}
+
 	if err := w.remove(Removal{Force: true}); err != nil {
 		t.Fatal(err)
 	}
