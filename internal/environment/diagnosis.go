@@ -106,6 +106,7 @@ func (w *world) diagnose(ctx context.Context, status cluster.Status, steps []dia
 		if s, err = observe.Snapshot(ctx, k.Reader(), observe.Scope{Namespaces: ownNamespaces, Whole: true, Steps: steps}); err != nil {
 			return Seen{}, err
 		}
+		s.Unfinished = len(steps) > 0
 		if s.Server.Error != "" {
 			s.Server.Address, s.Server.Components = status.Server, broken(status)
 		}

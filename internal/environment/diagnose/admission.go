@@ -43,7 +43,9 @@ func webhookFindings(v *view) []Finding {
 		if !v.looked(h.service.Namespace) || v.served(h.service) {
 			continue
 		}
-		all = append(all, v.unserved(h))
+		f := v.unserved(h)
+		f.idle = true
+		all = append(all, f)
 	}
 	return all
 }
@@ -92,7 +94,7 @@ func (v *view) webhookRefused(f *Finding, message string) {
 func definitionFindings(v *view) []Finding {
 	var all []Finding
 	for _, u := range v.kind("CustomResourceDefinition", "") {
-		if conditionStatus(u, "Established") == "True" && conditionStatus(u, "NamesAccepted") == "True" {
+		if u.GetDeletionTimestamp() != nil || conditionStatus(u, "Established") == "True" && conditionStatus(u, "NamesAccepted") == "True" {
 			continue
 		}
 		names, ok := conditionOf(u, "NamesAccepted")

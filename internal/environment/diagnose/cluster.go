@@ -150,8 +150,7 @@ func stepFindings(v *view) []Finding {
 			}
 			continue
 		}
-		t := teller{who: "step " + s.Name, view: v, lines: strings.Split(s.Error, "\n")}
-		f, ok := t.told()
+		f, ok := s.told(v)
 		if !ok {
 			continue
 		}
@@ -166,4 +165,14 @@ func stepFindings(v *view) []Finding {
 		all = append(all, f)
 	}
 	return all
+}
+
+// told is what the error of a step tells by itself.
+func (s Step) told(v *view) (Finding, bool) {
+	if webhookText.MatchString(s.Error) {
+		f := Finding{Sentence: "step " + s.Name + ": a webhook cannot be called: " + firstLine(s.Error), Evidence: []Evidence{{From: "step " + s.Name, Text: s.Error}}}
+		v.webhookRefused(&f, s.Error)
+		return f, true
+	}
+	return teller{who: "step " + s.Name, view: v, lines: strings.Split(s.Error, "\n")}.told()
 }

@@ -263,7 +263,7 @@ func livenessKills(c container) (Finding, bool) {
 		return Finding{}, false
 	}
 	f := Finding{
-		Code: LivenessKills, Hopeless: killed.count >= 2 || c.ends() >= 2, Visible: killed.first,
+		Code: LivenessKills, Hopeless: c.ends() >= crashes, Visible: killed.first,
 		Sentence: fmt.Sprintf("the %s probe of container %s of %s kills it %s after its start, before it answers%s",
 			kind, c.spec.Name, c.view.workload(c.pod), allowed(probe), withoutStartup(c.spec)),
 		Evidence: []Evidence{killed.evidence(c.object())},

@@ -36,7 +36,7 @@ func Of(s Snapshot) Diagnosis {
 	for _, rule := range rules {
 		all = append(all, rule(v)...)
 	}
-	all = roots(merged(all))
+	all = roots(v.suffered(merged(all)))
 	all = v.unexplained(all)
 	for i := range all {
 		all[i].Affects = v.affected(all[i])
@@ -80,7 +80,7 @@ func merged(all []Finding) []Finding {
 		into := &kept[i]
 		into.explains = append(into.explains, f.explains...)
 		into.blames = append(into.blames, f.blames...)
-		into.Hopeless = into.Hopeless || f.Hopeless
+		into.Hopeless, into.idle = into.Hopeless || f.Hopeless, into.idle && f.idle
 		if into.Visible.IsZero() || !f.Visible.IsZero() && f.Visible.Before(into.Visible) {
 			into.Visible = f.Visible
 		}
@@ -89,6 +89,18 @@ func merged(all []Finding) []Finding {
 		}
 	}
 	return kept
+}
+
+// suffered leaves out, while not everything is applied, what may only lack its
+// other half: a Service is there before its workload. What somebody suffers from stays.
+func (v *view) suffered(all []Finding) []Finding {
+	if !v.Unfinished {
+		return all
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(f Finding) bool {
+		blamed := func(g Finding) bool { return !g.idle && slices.Contains(g.blames, f.Object) }
+		return f.idle && !slices.ContainsFunc(all, blamed)
+	})
 }
 
 // roots leaves out what follows from something that was found too.

@@ -185,6 +185,24 @@ func TestTwoCausesAreBothNamed(t *testing.T) {
 	}
 }
 
+func TestWhatIsNotAppliedYetIsNoCause(t *testing.T) {
+	const service = `{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {selector: {app: web}, clusterIP: 10.96.0.8, ports: [{port: 80}]}}
+---
+{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingWebhookConfiguration, metadata: {name: guard}, webhooks: [{name: guard.example.com, clientConfig: {service: {name: web, namespace: shop}}}]}`
+	s := Snapshot{Namespaces: []string{"shop"}, Objects: objects(t, service)}
+	if d := Of(s); len(d.Findings) != 1 || d.Findings[0].Code != ServiceSelectsNothing {
+		t.Errorf("want the Service alone, got\n%s", d.Text())
+	}
+	s.Unfinished = true
+	if d := Of(s); len(d.Findings) != 0 {
+		t.Errorf("the workload may still come, got\n%s", d.Text())
+	}
+	s.Steps = []Step{{Name: "tasks", Error: `applying Task "x": Internal error occurred: failed calling webhook "guard.example.com": no endpoints available for service "web"`}}
+	if d := Of(s); len(d.Findings) != 1 || d.Findings[0].Object.Name != "web" {
+		t.Errorf("want the Service that the step suffers from, got\n%s", d.Text())
+	}
+}
+
 func TestReplicasAreOneCause(t *testing.T) {
 	const set = `{apiVersion: apps/v1, kind: StatefulSet, metadata: {name: web, namespace: shop}, spec: {replicas: 2}}`
 	owned := func(name string) string {

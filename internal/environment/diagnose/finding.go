@@ -21,6 +21,7 @@ type Finding struct {
 
 	explains []plan.Object // objects that are not well because of this
 	blames   []plan.Object // objects of which this would be a consequence
+	idle     bool          // it is read from what exists, nobody suffers from it yet
 	merge    string        // findings alike in code, object and this are one
 }
 

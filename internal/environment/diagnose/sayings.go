@@ -65,7 +65,7 @@ func said(c container) (Finding, bool) {
 	end, ended := c.ended()
 	if ended {
 		f.Visible = end.FinishedAt.Time
-		f.Hopeless = c.again() || f.Hopeless && c.ends() >= 2
+		f.Hopeless = c.again()
 		f.Evidence = append(f.Evidence, c.state())
 	} else {
 		f.Hopeless = false // it still tries

@@ -209,7 +209,7 @@ func (v *view) taints(p *corev1.Pod, f *Finding) {
 				continue
 			}
 			found = append(found, fmt.Sprintf("node %s has taint %s", n.Name, t.ToString()))
-			if strings.HasPrefix(t.Key, "node.kubernetes.io/") {
+			if strings.Contains(t.Key, "kubernetes.io/") { // a controller's, which may take it away
 				f.Hopeless = false
 				f.blames = append(f.blames, plan.Object{Kind: "Node", Name: n.Name})
 			}

@@ -21,6 +21,7 @@ type Snapshot struct {
 	Logins       []Login                        `json:"logins,omitempty"`
 	Awaited      []plan.Object                  `json:"awaited,omitempty"` // objects that somebody waits for
 	Steps        []Step                         `json:"steps,omitempty"`
+	Unfinished   bool                           `json:"unfinished,omitempty"` // not everything was applied: what lacks its other half says nothing yet
 	Server       Server                         `json:"server,omitzero"`
 }
 
