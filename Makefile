@@ -9,7 +9,7 @@ TALLY       := go run ./test/tally
 KUBERNAUT   := bin/kubernaut
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test test-full unit bench bench-env verify lint generate build deps root
+.PHONY: help demo down test test-full unit bench bench-env soak verify lint generate build deps root
 
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -30,6 +30,8 @@ test: root build ## all tests: unit, integration on real servers, end to end on 
 test-full: root build ## also what takes long: all faults, soaks, fuzzing
 	$(KUBERNAUT) env build
 	KUBERNAUT_TEST=full go test -json -p 1 -timeout 8h ./... | $(TALLY)
+	@for file in $$(git grep -l '^func Fuzz' -- '*_test.go'); do for name in $$(sed -n 's/^func \(Fuzz[A-Za-z]*\).*/\1/p' $$file); do \
+		go test -run '^$$' -fuzz "^$$name$$" -fuzztime 1m ./$$(dirname $$file) || exit 1; done; done
 
 bench: root build ## measures, each beside its limit
 	$(KUBERNAUT) env build
@@ -38,6 +40,9 @@ bench: root build ## measures, each beside its limit
 bench-env: build ## how long a warm environment takes to come up, three times; the numbers are kept
 	$(KUBERNAUT) env build
 	go test -run '^$$' -bench EnvironmentUp -benchtime 3x -timeout 30m ./test/bringup
+
+soak: ## ten minutes of random crashes and broken connections around Data Storage
+	KUBERNAUT_SOAK=10m go test -json -run TestSoak -timeout 30m ./cmd/datastorage | $(TALLY)
 
 verify: generate lint ## generated files up to date, formatting, lint, the import rule
 	@git diff --exit-code --stat -- . || { echo "verify: generated or formatted files differ from what is committed (see above): run 'make generate' and commit"; exit 1; }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -167,5 +168,24 @@ func fieldsOf(of reflect.Type) iter.Seq[reflect.StructField] {
 				return
 			}
 		}
+	}
+}
+
+// TestTheEndFitsIntoTheGracePeriod compares what an orderly end may take with what
+// the pod is given.
+func TestTheEndFitsIntoTheGracePeriod(t *testing.T) {
+	chart, err := os.ReadFile("../../charts/kubernaut/templates/datastorage.yaml")
+	must(t, err)
+	given := regexp.MustCompile(`terminationGracePeriodSeconds: (\d+)`).FindSubmatch(chart)
+	if given == nil {
+		t.Fatal("the chart does not say how long the pod is given")
+	}
+	seconds, err := strconv.Atoi(string(given[1]))
+	must(t, err)
+	c, err := readConfig("", environment)
+	must(t, err)
+	ends := c.Shutdown.Drain.Duration + c.Shutdown.Grace.Duration + endBudget
+	if period := time.Duration(seconds) * time.Second; ends >= period || maxEnd >= period {
+		t.Errorf("ending takes %s by default and may be configured to take %s; the pod is given %s", ends, maxEnd, period)
 	}
 }

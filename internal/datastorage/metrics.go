@@ -66,6 +66,9 @@ func NewMetrics() *Metrics {
 	for _, outcome := range []string{"stored", "known", "parked", "refused"} {
 		m.events.WithLabelValues(outcome)
 	}
+	for _, step := range []string{"began", "ended"} {
+		m.retention.WithLabelValues(step)
+	}
 	m.register()
 	return m
 }

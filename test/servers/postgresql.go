@@ -44,10 +44,26 @@ func PostgreSQL(t testing.TB) string {
 func StartPostgreSQL(t testing.TB, settings ...string) *Postgres {
 	t.Helper()
 	needs(t, "PostgreSQL")
-	postgres := program(t, filepath.Join(postgresPrograms, "postgres"), "postgresql-15")
-	dir := folder(t, "postgresql")
-	data := filepath.Join(dir, "data")
+	data := filepath.Join(folder(t, "postgresql"), "data")
 	copyCluster(t, data)
+	return startOn(t, data, settings)
+}
+
+// RestorePostgreSQL starts a server on the files of a base backup, which recovers as
+// the settings say: see `restore_command` and its kin. It copies the files.
+func RestorePostgreSQL(t testing.TB, backup string, settings ...string) *Postgres {
+	t.Helper()
+	data := filepath.Join(folder(t, "postgresql"), "data")
+	must(t, os.CopyFS(data, os.DirFS(backup)))
+	must(t, os.WriteFile(filepath.Join(data, "recovery.signal"), nil, 0o600))
+	must(t, os.Chmod(data, 0o700))
+	give(t, data)
+	return startOn(t, data, settings)
+}
+
+func startOn(t testing.TB, data string, settings []string) *Postgres {
+	t.Helper()
+	postgres := program(t, filepath.Join(postgresPrograms, "postgres"), "postgresql-15")
 	p := &Postgres{port: port(t)}
 	args := []string{postgres, "-D", data, "-p", fmt.Sprint(p.port), "-h", "127.0.0.1", "-k", ""}
 	for _, s := range append([]string{
@@ -55,11 +71,29 @@ func StartPostgreSQL(t testing.TB, settings ...string) *Postgres {
 	}, settings...) {
 		args = append(args, "-c", s)
 	}
-	p.process = process{t: t, name: "PostgreSQL", args: args, log: filepath.Join(dir, "log")}
+	p.process = process{t: t, name: "PostgreSQL", args: args, log: filepath.Join(filepath.Dir(data), "log")}
 	p.start()
 	t.Cleanup(func() { p.stop(syscall.SIGQUIT) })
 	p.await(p.ping)
 	return p
+}
+
+// Folder makes a folder that the servers may write to, removed with the test.
+func Folder(t testing.TB) string {
+	t.Helper()
+	return folder(t, "files")
+}
+
+// Run runs one of PostgreSQL's client programs, such as pg_dump, against the server,
+// as the owner.
+func (p *Postgres) Run(name string, args ...string) {
+	p.t.Helper()
+	cmd := exec.Command(program(p.t, filepath.Join(postgresPrograms, name), "postgresql-15"), args...)
+	cmd.Env = append(os.Environ(), "PGHOST=127.0.0.1", fmt.Sprintf("PGPORT=%d", p.port), "PGUSER="+ownerRole, "PGPASSWORD="+ownerPassword)
+	cmd.SysProcAttr, cmd.Dir = unprivileged(p.t), "/"
+	if out, err := cmd.CombinedOutput(); err != nil {
+		p.t.Fatalf("%s: %v\n%s", strings.Join(cmd.Args, " "), err, out)
+	}
 }
 
 // URL is the address of a database as a role with a password.

@@ -19,6 +19,11 @@ import (
 func rowsCannotBeChanged(t *testing.T, f fixture) {
 	_, err := f.Append(t.Context(), []audit.Sealed{event(t, 1)})
 	must(t, err)
+	f.cannotChange(t)
+}
+
+func (f fixture) cannotChange(t *testing.T) {
+	t.Helper()
 	service, err := pgx.Connect(t.Context(), f.url)
 	must(t, err)
 	defer func() { _ = service.Close(context.Background()) }()
