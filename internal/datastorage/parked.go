@@ -1,6 +1,7 @@
 package datastorage
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -32,7 +33,7 @@ func (s *Server) ListParkedEvents(w http.ResponseWriter, r *http.Request, p api.
 		if err != nil {
 			return answer{}, err
 		}
-		entries, err := s.parking.List(ctx, queue, p.After, or(p.Limit, defaultLimit))
+		entries, err := s.parking.List(ctx, queue, p.After, cmp.Or(p.Limit, defaultLimit))
 		if err != nil {
 			return answer{}, err
 		}

@@ -1,6 +1,7 @@
 package datastorage
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -48,7 +49,7 @@ func (s *Server) QueryAuditEvents(w http.ResponseWriter, r *http.Request, p api.
 // eventQuery turns the parameters into a Query, and says what "now" is in it: the
 // time of the first page.
 func (s *Server) eventQuery(raw url.Values, p api.QueryAuditEventsParams) (q Query, now time.Time, err error) {
-	q = Query{Limit: or(p.Limit, defaultLimit), Offset: p.Offset, Ascending: p.Order == api.QueryAuditEventsParamsOrderAsc}
+	q = Query{Limit: cmp.Or(p.Limit, defaultLimit), Offset: p.Offset, Ascending: p.Order == api.QueryAuditEventsParamsOrderAsc}
 	now = s.now().UTC()
 	if p.Cursor != "" {
 		if q.After, now, err = readCursor(p.Cursor, raw); err != nil || q.Offset != 0 {
@@ -65,13 +66,6 @@ func list[T any](values []T) []T {
 		return []T{}
 	}
 	return values
-}
-
-func or(n, otherwise int) int {
-	if n == 0 {
-		return otherwise
-	}
-	return n
 }
 
 // cursor is a Place as clients carry it, with what the pages before it meant.

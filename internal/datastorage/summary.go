@@ -1,6 +1,7 @@
 package datastorage
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"slices"
@@ -31,7 +32,7 @@ func (s *Server) SummarizeAuditEvents(w http.ResponseWriter, r *http.Request, p 
 }
 
 func (s *Server) summaryQuery(r *http.Request, p api.SummarizeAuditEventsParams) (SummaryQuery, error) {
-	q := SummaryQuery{By: p.GroupBy, Bucket: string(p.Bucket), Limit: or(p.Limit, defaultLimit)}
+	q := SummaryQuery{By: p.GroupBy, Bucket: string(p.Bucket), Limit: cmp.Or(p.Limit, defaultLimit)}
 	for i, key := range q.By {
 		if !key.Valid() || slices.Contains(q.By[:i], key) || len(q.By) > maxSummaryKeys {
 			return q, invalid("name up to 4 different keys; /openapi.yaml has them", api.FieldProblem{

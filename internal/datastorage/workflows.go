@@ -1,6 +1,7 @@
 package datastorage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -75,7 +76,7 @@ func (s *Server) ListWorkflows(w http.ResponseWriter, r *http.Request, p api.Lis
 		}
 		q := WorkflowQuery{
 			Name: p.WorkflowName, Version: p.Version, Status: p.Status, Latest: p.Latest,
-			Limit: or(p.Limit, defaultLimit), Offset: p.Offset,
+			Limit: cmp.Or(p.Limit, defaultLimit), Offset: p.Offset,
 		}
 		page, err := s.catalog.List(ctx, q)
 		if err != nil {
