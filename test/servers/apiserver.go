@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ import (
 type Kube struct {
 	Config *rest.Config // as an administrator
 	env    *envtest.Environment
+	letGo  func() // of what ends the servers when this process is killed
 }
 
 // APIServer starts a kube-apiserver for one test and returns how to reach it as an
@@ -61,16 +63,25 @@ func StartAPIServer(flags ...string) (*Kube, error) {
 		name, value, _ := strings.Cut(flag, "=")
 		arguments.Append(name, value)
 	}
+	others := childrenOf(assets)
 	cfg, err := env.Start()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("starting kube-apiserver: %w", err), env.Stop())
 	}
 	cfg.QPS = -1
-	return &Kube{Config: cfg, env: env}, nil
+	ours := slices.DeleteFunc(childrenOf(assets), func(pid int) bool { return slices.Contains(others, pid) })
+	letGo, err := guard(ours)
+	if err != nil {
+		return nil, errors.Join(err, env.Stop())
+	}
+	return &Kube{Config: cfg, env: env, letGo: letGo}, nil
 }
 
 // Stop ends the servers.
-func (k *Kube) Stop() error { return k.env.Stop() }
+func (k *Kube) Stop() error {
+	k.letGo()
+	return k.env.Stop()
+}
 
 // kinds are the CRDs of Kubernaut and of Tekton.
 func kinds(checkout string) ([]*apiextensionsv1.CustomResourceDefinition, error) {
