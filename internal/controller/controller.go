@@ -55,7 +55,8 @@ type Reconciler struct {
 	PullSecret string
 	Now        func() time.Time
 
-	pulse *pulse
+	behind behind
+	pulse  *pulse
 }
 
 // stale is how soon an execution is looked at again when a write met a newer
@@ -65,6 +66,9 @@ const stale = 50 * time.Millisecond
 // Reconcile moves one execution one step. Everything it knows it reads in
 // observe; everything it chooses is in execution.Decide.
 func (r *Reconciler) Reconcile(ctx context.Context, ex *v1alpha1.WorkflowExecution) (ctrl.Result, error) {
+	if r.behind.is(ex) { // what was written wakes us when the cache has it
+		return ctrl.Result{RequeueAfter: behindRecheck}, nil
+	}
 	s, err := r.observe(ctx, ex)
 	if err != nil {
 		return ctrl.Result{}, fmt.Errorf("observing: %w", err)
@@ -76,7 +80,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, ex *v1alpha1.WorkflowExecuti
 		}
 		d = execution.Decide(s)
 	}
-	if d.Do != execution.Nothing {
+	for d.Do != execution.Nothing {
 		again, err := r.act(ctx, &s, d)
 		if err != nil || !again {
 			return result(ctx, s, d, err)
@@ -114,11 +118,11 @@ func (r *Reconciler) act(ctx context.Context, s *execution.Snapshot, d execution
 	case execution.AddFinalizer, execution.RemoveFinalizer:
 		return false, r.setFinalizer(ctx, ex, d.Do == execution.AddFinalizer)
 	case execution.Take:
-		return false, r.take(ctx, s)
+		return true, r.take(ctx, s)
 	case execution.HandOver:
 		return false, r.handOver(ctx, ex)
 	case execution.Release:
-		return false, r.Targets.Release(ctx, s.Target.Object, target.OutcomeOf(ex))
+		return true, r.changed(s)(r.Targets.Release(ctx, s.Target.Object, target.OutcomeOf(ex)))
 	}
 	e, err := r.engineOf(s)
 	if err != nil {
@@ -150,11 +154,21 @@ func (r *Reconciler) take(ctx context.Context, s *execution.Snapshot) error {
 	if err := r.Slots.Take(ctx, s.Execution); err != nil {
 		return err
 	}
-	err := r.Targets.Take(ctx, s.Target.Key, s.Target.Object, r.holder(s))
+	err := r.changed(s)(r.Targets.Take(ctx, s.Target.Key, s.Target.Object, r.holder(s)))
 	if apierrors.IsConflict(err) { // after any other error it may hold it
 		r.Slots.GiveBack(s.Execution)
 	}
 	return err
+}
+
+// changed notes in s what the API server has made of the record of its target.
+func (r *Reconciler) changed(s *execution.Snapshot) func(*v1alpha1.RemediationTarget, error) error {
+	return func(rt *v1alpha1.RemediationTarget, err error) error {
+		if err == nil {
+			s.Target.Object, s.Target.Status, s.Target.Fresh = rt, rt.Status, true
+		}
+		return err
+	}
 }
 
 // isCurrent is a Conflict when ex is not what the API server has: nobody takes a

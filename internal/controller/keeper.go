@@ -130,7 +130,8 @@ func (k *Keeper) recover(ctx context.Context, rt *v1alpha1.RemediationTarget) (b
 			o = target.OutcomeOf(ex)
 		}
 		ctrl.LoggerFrom(ctx).Info("Target is freed, its holder has vanished", "target", rt.Spec.Target, "holder", o.Name, "phase", o.Phase, "reason", o.Reason)
-		return true, k.Targets.Release(ctx, rt, o)
+		_, err := k.Targets.Release(ctx, rt, o)
+		return true, err
 	}
 	return true, nil
 }

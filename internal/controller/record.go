@@ -54,6 +54,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, before, next *v1alpha1.Wor
 	if err := r.Client.Status().Patch(ctx, next, guard); err != nil {
 		return fmt.Errorf("writing status: %w", err)
 	}
+	r.behind.wrote(next)
 	r.Notify.Changed(before, next)
 	return nil
 }

@@ -42,9 +42,9 @@ func get(ctx context.Context, from client.Reader, key string) (*v1alpha1.Remedia
 	return rt, nil
 }
 
-// Take makes h the holder of the target. rt is the record as it was read, nil
-// when there was none.
-func (s *Store) Take(ctx context.Context, key string, rt *v1alpha1.RemediationTarget, h v1alpha1.Holder) error {
+// Take makes h the holder of the target and returns the record as it is then. rt is
+// the record as it was read, nil when there was none.
+func (s *Store) Take(ctx context.Context, key string, rt *v1alpha1.RemediationTarget, h v1alpha1.Holder) (*v1alpha1.RemediationTarget, error) {
 	if rt == nil {
 		rt = &v1alpha1.RemediationTarget{
 			ObjectMeta: metav1.ObjectMeta{
@@ -53,22 +53,23 @@ func (s *Store) Take(ctx context.Context, key string, rt *v1alpha1.RemediationTa
 			Spec: v1alpha1.RemediationTargetSpec{Target: key},
 		}
 		if err := s.Client.Create(ctx, rt); err != nil {
-			return asConflict(err, rt.Name, "creating the record of "+key)
+			return nil, asConflict(err, rt.Name, "creating the record of "+key)
 		}
 	}
 	next := rt.DeepCopy()
 	next.Status = Take(rt.Status, h)
-	return s.write(ctx, next, "taking "+key)
+	return next, s.write(ctx, next, "taking "+key)
 }
 
-// Release frees the target and notes the outcome of its holder.
-func (s *Store) Release(ctx context.Context, rt *v1alpha1.RemediationTarget, o Outcome) error {
+// Release frees the target, notes the outcome of its holder, and returns the record
+// as it is then.
+func (s *Store) Release(ctx context.Context, rt *v1alpha1.RemediationTarget, o Outcome) (*v1alpha1.RemediationTarget, error) {
 	if h := rt.Status.Holder; h == nil || h.UID != o.Execution {
-		return fmt.Errorf("releasing %s: %s does not hold it", rt.Spec.Target, o.Name)
+		return nil, fmt.Errorf("releasing %s: %s does not hold it", rt.Spec.Target, o.Name)
 	}
 	next := rt.DeepCopy()
 	next.Status = s.Rules.Release(rt.Status, o)
-	return s.write(ctx, next, "releasing "+rt.Spec.Target)
+	return next, s.write(ctx, next, "releasing "+rt.Spec.Target)
 }
 
 // Write stores a status that was decided on rt.

@@ -42,6 +42,18 @@ func APIServer(t testing.TB) *rest.Config {
 // StartAPIServer starts a kube-apiserver that several tests share; whoever starts
 // it stops it.
 func StartAPIServer(flags ...string) (*Kube, error) {
+	return start(&envtest.Etcd{}, flags)
+}
+
+// StartDurableAPIServer starts one whose etcd waits for the disk, as in production:
+// for measures.
+func StartDurableAPIServer(flags ...string) (*Kube, error) {
+	etcd := &envtest.Etcd{}
+	etcd.Configure().Disable("unsafe-no-fsync")
+	return start(etcd, flags)
+}
+
+func start(etcd *envtest.Etcd, flags []string) (*Kube, error) {
 	cache, err := build.Open()
 	if err != nil {
 		return nil, err
@@ -58,6 +70,7 @@ func StartAPIServer(flags ...string) (*Kube, error) {
 		BinaryAssetsDirectory: assets, CRDs: crds,
 		ControlPlaneStartTimeout: 2 * time.Minute, ControlPlaneStopTimeout: time.Minute, // a busy machine is slow, not broken
 	}
+	env.ControlPlane.Etcd = etcd
 	arguments := env.ControlPlane.GetAPIServer().Configure()
 	for _, flag := range flags {
 		name, value, _ := strings.Cut(flag, "=")
