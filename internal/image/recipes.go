@@ -36,7 +36,7 @@ func Recipes() []Recipe {
 		program(Pause, build.Pause),
 		program(CoreDNS, build.CoreDNS),
 		program(Registry, build.Registry),
-		program(DataStorage, build.DataStorage),
+		dataStorage,
 		program(Controller, build.Controller),
 		postgresql,
 		redis,
@@ -71,6 +71,12 @@ func tekton(command string) Recipe {
 }
 
 var (
+	// Data Storage looks at bundles in public registries, too.
+	dataStorage = func() Recipe {
+		r := program(DataStorage, build.DataStorage)
+		r.Files = []string{authorities}
+		return r
+	}()
 	shell = FromPackages(Shell, Config{Entrypoint: []string{"/bin/sh"}, User: NonRoot})
 	tools = func() Recipe {
 		r := FromPackages(Tools, Config{Entrypoint: []string{"/bin/sh"}, Env: []string{"HOME=/tmp"}, User: NonRoot})
