@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -114,6 +115,16 @@ func catalogStatus(t *testing.T, w *world) {
 	p := wantProblem(t, patch("/"+id, `{"status":"active","description":"other"}`), http.StatusBadRequest, "description")
 	if !strings.Contains(p.Errors[0].Message, "never changes") {
 		t.Errorf("the message is %q", p.Errors[0].Message)
+	}
+	for i := range reflect.TypeFor[api.WorkflowSpec]().NumField() {
+		member, _, _ := strings.Cut(reflect.TypeFor[api.WorkflowSpec]().Field(i).Tag.Get("json"), ",")
+		if member == "status" {
+			continue
+		}
+		p := wantProblem(t, patch("/"+id, `{"status":"active","`+member+`":null}`), http.StatusBadRequest, member)
+		if !strings.Contains(p.Errors[0].Message, "never changes") {
+			t.Errorf("%s: the message is %q", member, p.Errors[0].Message)
+		}
 	}
 	wantProblem(t, patch("/"+id, `{}`), http.StatusBadRequest, "status")
 	wantProblem(t, patch("/"+id+"/disable", `{}`), http.StatusBadRequest, "reason")

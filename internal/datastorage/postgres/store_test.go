@@ -70,6 +70,7 @@ func TestStore(t *testing.T) {
 		"retention: its log cannot be changed":           retentionKeepsItsLog,
 		"catalog: a version is kept once":                workflowKeptOnce,
 		"catalog: latest by semantic version":            latestVersion,
+		"catalog: latest of any versions":                latestOfAny,
 	} {
 		t.Run(name, func(t *testing.T) { story(t, newFixture(t, server.Copy(template))) })
 	}

@@ -2,10 +2,13 @@ package postgres_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/mod/semver"
+	"pgregory.net/rapid"
 
 	api "kubernaut.ai/kubernaut/api/datastorage/v1"
 	"kubernaut.ai/kubernaut/internal/datastorage"
@@ -94,4 +97,42 @@ func latestVersion(t *testing.T, f fixture) {
 	if diff := cmp.Diff([]string{"2.0.0-rc.1", "1.10.0", "1.9.0", "1.0.1"}, got); diff != "" || page.Total != 6 {
 		t.Errorf("total %d, versions from the second on (-want +got):\n%s", page.Total, diff)
 	}
+}
+
+// latestOfAny registers any versions in any order, takes any of them out of use, and
+// asks which is the latest: the highest that is active and no pre-release.
+func latestOfAny(t *testing.T, f fixture) {
+	names := 0
+	version := rapid.StringMatching(`(0|1|2|9|10|11)\.(0|1|9|10)\.(0|2|10)(-(rc|1|10)(\.(2|11))?)?`)
+	statuses := rapid.SampledFrom([]api.WorkflowStatus{"active", "active", "active", "disabled", "deprecated", "archived"})
+	rapid.Check(t, func(rt *rapid.T) {
+		names++
+		name, want := fmt.Sprint("any-", names), ""
+		for _, v := range rapid.SliceOfNDistinct(version, 1, 6, rapid.ID[string]).Draw(rt, "versions") {
+			status := statuses.Draw(rt, "status")
+			w, _, err := f.Create(t.Context(), spec(v, func(s *api.WorkflowSpec) { s.WorkflowName = name }))
+			must(t, err)
+			if status != api.WorkflowStatusActive {
+				_, err := f.SetStatus(t.Context(), w.WorkflowID, datastorage.StatusChange{Status: status, Reason: "drawn"})
+				must(t, err)
+			}
+			if status == api.WorkflowStatusActive && semver.Prerelease("v"+v) == "" && (want == "" || semver.Compare("v"+v, "v"+want) > 0) {
+				want = v
+			}
+		}
+		page, err := f.List(t.Context(), datastorage.WorkflowQuery{Name: name, Limit: 10})
+		must(t, err)
+		got := ""
+		for i, w := range page.Workflows {
+			if w.IsLatestVersion {
+				got += w.Version
+			}
+			if i > 0 && semver.Compare("v"+page.Workflows[i-1].Version, "v"+w.Version) <= 0 {
+				rt.Errorf("%s stands before %s", page.Workflows[i-1].Version, w.Version)
+			}
+		}
+		if got != want {
+			rt.Errorf("the latest is %q, want %q", got, want)
+		}
+	})
 }
