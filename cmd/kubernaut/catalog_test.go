@@ -59,25 +59,27 @@ func TestCatalog(t *testing.T) {
 			return apart(e)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"workflow": func(ts *testscript.TestScript, neg bool, args []string) {
-				i.command(ts, neg, append([]string{"workflow", "--kubeconfig", kubeconfig}, args...))
-			},
+			"workflow": i.command("workflow", kubeconfig),
+			"run":      i.command("run", kubeconfig),
 		},
 	})
 }
 
-// command runs `kubernaut workflow` inside the test, where Services can be reached.
-func (i *site) command(ts *testscript.TestScript, neg bool, args []string) {
-	f := &cli.Factory{IO: terminal.Streams{Out: ts.Stdout(), Err: ts.Stderr()}, Now: time.Now}
-	f.Cluster.Dial = i.dial
-	root := newRoot(f)
-	root.SetArgs(args)
-	err := root.ExecuteContext(i.t.Context())
-	if err != nil && err.Error() != "" {
-		_, _ = fmt.Fprintf(ts.Stderr(), "kubernaut: %v\n", err)
-	}
-	if code := cli.CodeOf(i.t.Context(), err); (code != cli.Done) != neg {
-		ts.Fatalf("kubernaut %s ended with %d: %v", strings.Join(args, " "), code, err)
+// command runs a command of the program inside the test, where Services can be
+// reached.
+func (i *site) command(name, kubeconfig string) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		f := &cli.Factory{IO: terminal.Streams{Out: ts.Stdout(), Err: ts.Stderr()}, Now: time.Now}
+		f.Cluster.Dial = i.dial
+		root := newRoot(f)
+		root.SetArgs(append([]string{name, "--kubeconfig", kubeconfig}, args...))
+		err := root.ExecuteContext(i.t.Context())
+		if err != nil && err.Error() != "" {
+			_, _ = fmt.Fprintf(ts.Stderr(), "kubernaut: %v\n", err)
+		}
+		if code := cli.CodeOf(i.t.Context(), err); (code != cli.Done) != neg {
+			ts.Fatalf("kubernaut %s %s ended with %d: %v", name, strings.Join(args, " "), code, err)
+		}
 	}
 }
 

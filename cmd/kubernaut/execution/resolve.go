@@ -25,6 +25,8 @@ func resolve(ctx context.Context, f *cli.Factory, c *connect.Cluster, ex *v1alph
 	}
 	found, err := workflow.Find(ctx, c, ref.WorkflowID, ref.Version)
 	switch {
+	case err == nil && (found.Status == datastorage.WorkflowStatusDisabled || found.Status == datastorage.WorkflowStatusArchived):
+		return outOfUse(found)
 	case err == nil:
 		ref.Version = found.Version
 		return nil
@@ -38,4 +40,14 @@ func resolve(ctx context.Context, f *cli.Factory, c *connect.Cluster, ex *v1alph
 	}
 	f.IO.Say("%s the catalog cannot be asked about %s@%s now: %v", f.IO.ErrPaint.Warn("note:"), ref.WorkflowID, ref.Version, err)
 	return nil
+}
+
+// outOfUse says what the controller would say, before an execution is made for it.
+func outOfUse(w datastorage.Workflow) error {
+	why := ""
+	if w.StatusReason != "" {
+		why = " (" + w.StatusReason + ")"
+	}
+	return fmt.Errorf("workflow %s@%s is %s%s; run another version, see: kubernaut workflow versions %s; or take it into use again: kubernaut workflow enable %s@%s",
+		w.WorkflowName, w.Version, w.Status, why, w.WorkflowName, w.WorkflowName, w.Version)
 }
