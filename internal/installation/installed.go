@@ -25,10 +25,11 @@ func Installed(ctx context.Context, core kubernetes.Interface) ([]Part, error) {
 	}
 	var all []Part
 	for _, d := range list.Items {
-		if d.Name != controllerName && d.Name != "datastorage" {
+		component := d.Labels["app.kubernetes.io/component"]
+		if component != "controller" && component != "datastorage" {
 			continue
 		}
-		all = append(all, Part{d.Name, d.Labels["app.kubernetes.io/version"], d.Spec.Template.Spec.Containers[0].Image})
+		all = append(all, Part{component, d.Labels["app.kubernetes.io/version"], d.Spec.Template.Spec.Containers[0].Image})
 	}
 	return all, nil
 }

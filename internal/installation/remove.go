@@ -2,7 +2,7 @@
 // nothing is lost and nothing is left hanging, and brings its objects' kinds up
 // to a newer version.
 //
-//	executions settle ─► runs stop ─► controller ends ─► records go ─► everything else ─► kinds
+//	executions settle ─► runs stop ─► controller and policies end ─► records go ─► everything else ─► kinds
 package installation
 
 import (
@@ -73,7 +73,7 @@ func Remove(ctx context.Context, cfg *rest.Config, o Removal, say func(string)) 
 	if !ours { // the executions belong to an installation of others
 		return r.rest(ctx)
 	}
-	for _, step := range []func(context.Context) error{r.settle, r.executions, r.runs, r.controller, r.records, r.rest} {
+	for _, step := range []func(context.Context) error{r.settle, r.executions, r.runs, r.controller, r.policies, r.records, r.rest} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -87,8 +87,8 @@ func (r *remover) ours(ctx context.Context) (bool, error) {
 		return true, nil
 	}
 	found, err := r.all.List(ctx, r.Selector)
-	kinds := inventory.Kinds(v1alpha1.GroupVersion.Group, "workflowexecutions")
-	return slices.ContainsFunc(found, func(i inventory.Item) bool { return i.Kind == kinds[0].Kind && i.Name == kinds[0].Name }), err
+	own := "workflowexecutions." + v1alpha1.GroupVersion.Group
+	return slices.ContainsFunc(found, func(i inventory.Item) bool { return i.Kind == "CustomResourceDefinition" && i.Name == own }), err
 }
 
 // absent tells whether the API server does not know a kind, so that there can
@@ -174,7 +174,7 @@ func (r *remover) canRelease(ctx context.Context, list *v1alpha1.WorkflowExecuti
 	return errors.New("the controller does not run, and executions wait for it to release them: start it, or give --force; then what their audit trails lack is lost")
 }
 
-const controllerName = "controller"
+const controllerName = "kubernaut-controller"
 
 // executions deletes all of them and waits until they are gone.
 func (r *remover) executions(ctx context.Context) error {
@@ -214,6 +214,22 @@ func (r *remover) controller(ctx context.Context) error {
 	}
 	r.say("ending the controller")
 	return client.IgnoreNotFound(r.client.Delete(ctx, d, client.PropagationPolicy("Foreground")))
+}
+
+// policies removes them: they keep everybody but the controller from releasing
+// records.
+func (r *remover) policies(ctx context.Context) error {
+	found, err := r.all.List(ctx, r.Selector)
+	if err != nil {
+		return err
+	}
+	var policies []inventory.Item
+	for _, i := range found {
+		if strings.Contains(i.Kind, "AdmissionPolicy") {
+			policies = append(policies, i)
+		}
+	}
+	return r.all.Remove(ctx, policies, r.say)
 }
 
 // records deletes the records of targets. They are kept from deletion while
@@ -286,8 +302,12 @@ func (r *remover) rest(ctx context.Context) error {
 			items = append(items, i)
 		}
 	}
-	if r.Selector == PartOf {
-		kinds = append(inventory.Kinds(v1alpha1.GroupVersion.Group, "workflowexecutions", "remediationtargets"), kinds...)
+	if r.Selector == PartOf { // Helm's chart has them without a label
+		own, err := r.all.Kinds(ctx, v1alpha1.GroupVersion.Group)
+		if err != nil {
+			return err
+		}
+		kinds = append(own, kinds...)
 	}
 	return r.all.Remove(ctx, append(items, kinds...), r.say)
 }

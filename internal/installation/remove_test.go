@@ -3,10 +3,12 @@ package installation
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 	"time"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -71,8 +73,10 @@ func (w *world) execution(name string) *v1alpha1.WorkflowExecution {
 func (w *world) controller() {
 	w.Helper()
 	labels := map[string]string{"app": "controller"}
+	of := maps.Clone(part)
+	of["app.kubernetes.io/component"] = "controller"
 	d := &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Name: controllerName, Namespace: v1alpha1.SystemNamespace, Labels: part},
+		ObjectMeta: metav1.ObjectMeta{Name: controllerName, Namespace: v1alpha1.SystemNamespace, Labels: of},
 		Spec: appsv1.DeploymentSpec{
 			Selector: &metav1.LabelSelector{MatchLabels: labels},
 			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i"}}}},
@@ -108,6 +112,26 @@ func (w *world) reconcile(e *v1alpha1.WorkflowExecution) {
 	}
 }
 
+// guardRecords installs a policy like the chart's: nobody but the controller
+// takes finalizers away from records.
+func (w *world) guardRecords() {
+	w.Helper()
+	w.make(&admissionv1.ValidatingAdmissionPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: "records", Labels: part},
+		Spec: admissionv1.ValidatingAdmissionPolicySpec{
+			MatchConstraints: &admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
+				Operations: []admissionv1.OperationType{admissionv1.Update},
+				Rule:       admissionv1.Rule{APIGroups: []string{"kubernaut.ai"}, APIVersions: []string{"*"}, Resources: []string{"remediationtargets"}},
+			}}}},
+			Validations: []admissionv1.Validation{{Expression: "has(object.metadata.finalizers)", Message: "the finalizers belong to the controller"}},
+		},
+	})
+	w.make(&admissionv1.ValidatingAdmissionPolicyBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "records", Labels: part},
+		Spec:       admissionv1.ValidatingAdmissionPolicyBindingSpec{PolicyName: "records", ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny}},
+	})
+}
+
 func (w *world) remove(o Removal) error {
 	ctx, cancel := context.WithTimeout(w.Context(), 30*time.Second)
 	defer cancel()
@@ -130,6 +154,7 @@ func TestRemove(t *testing.T) {
 		Spec:       v1alpha1.RemediationTargetSpec{Target: "default/deployment.apps/app"},
 	}
 	w.make(record)
+	w.guardRecords()
 	settings := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "settings", Namespace: v1alpha1.SystemNamespace, Labels: part}}
 	password := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "password", Namespace: v1alpha1.SystemNamespace, Labels: part}}
 	other := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "other", Namespace: v1alpha1.SystemNamespace}}

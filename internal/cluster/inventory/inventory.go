@@ -113,16 +113,20 @@ func rank(kind string) int {
 	return 2
 }
 
-// Kinds are the definitions of kinds of a group, by their plural names.
-func Kinds(group string, plurals ...string) []Item {
-	var all []Item
-	for _, name := range plurals {
-		all = append(all, Item{
-			Resource: schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"},
-			Kind:     "CustomResourceDefinition", Name: name + "." + group,
-		})
+// Kinds are the definitions of the kinds of a group.
+func (in *Inventory) Kinds(ctx context.Context, group string) ([]Item, error) {
+	definitions := schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+	found, err := in.list(ctx, definitions, "")
+	if err != nil {
+		return nil, fmt.Errorf("listing the kinds of %s: %w", group, err)
 	}
-	return all
+	var all []Item
+	for _, u := range found.Items {
+		if of, _, _ := unstructured.NestedString(u.Object, "spec", "group"); of == group {
+			all = append(all, Item{Resource: definitions, Kind: "CustomResourceDefinition", Name: u.GetName()})
+		}
+	}
+	return all, nil
 }
 
 // Remove deletes the items, rank by rank, and returns when they are gone. An
