@@ -254,6 +254,10 @@ func LastReport(name string) (report.Report, error) {
 	return r, json.Unmarshal(raw, &r)
 }
 
+// uninstalling is how long it may take to leave a cluster of others; an error
+// then names what is still there, and what holds it.
+const uninstalling = 10 * time.Minute
+
 // Down ends the environment and removes everything of it but the cache.
 func Down(ctx context.Context, o Options) error {
 	w, err := existing(o)
@@ -266,6 +270,9 @@ func Down(ctx context.Context, o Options) error {
 	}
 	defer release()
 	if !w.options.ownsCluster() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, uninstalling)
+		defer cancel()
 		if err := w.uninstall(ctx); err != nil {
 			return err
 		}
