@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -191,7 +192,8 @@ const formulas = "=+-@\t\r\n＝＋－＠"
 // apostrophe. A text that has one already gets another, so that whoever takes the
 // first one off always has the text.
 func harmless(text string) string {
-	if strings.IndexAny(text, formulas+"'") == 0 {
+	first, _ := utf8.DecodeRuneInString(text)
+	if text != "" && strings.ContainsRune(formulas+"'", first) {
 		return "'" + text
 	}
 	return text

@@ -27,6 +27,7 @@ func (c *Client) openOnce(ctx context.Context, r call) (*http.Response, error) {
 		return nil, err
 	}
 	req.Header.Set("Accept", "*/*")
+	req.Header.Set("Accept-Encoding", "identity") // compressing takes longer than sending in one cluster
 	res, err := c.http.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)

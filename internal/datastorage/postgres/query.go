@@ -91,9 +91,8 @@ func turn(q datastorage.Query, seen datastorage.Place, page *datastorage.Page) {
 	page.Next = &seen
 }
 
-// maxCost is how much a count may cost, in the planner's units. Reading one page of
-// the table in order is 1: this is a few tens of milliseconds.
-const maxCost = 20_000
+// maxCost is how much a count may cost, in the planner's units: some 20 ms.
+const maxCost = 5_000
 
 // total sets how many events there are: as the first page counted them, as this page
 // shows, or counted, when that is cheap. A count that would read the whole trail is

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	api "kubernaut.ai/kubernaut/api/datastorage/v1"
 	"kubernaut.ai/kubernaut/internal/audit"
 	"kubernaut.ai/kubernaut/internal/datastorage"
+	"kubernaut.ai/kubernaut/internal/datastorage/postgres"
 )
 
 // writing lets 64 writers commit after random delays and roll back, until stop is
@@ -193,5 +195,18 @@ func summaryOfMonths(t *testing.T, f fixture) {
 	}
 	if diff := cmp.Diff([]string{"2026-03-01 map[event_type:test.done] 1", "2026-04-01 map[event_type:test.done] 2"}, got); diff != "" || more {
 		t.Errorf("more: %v (-want +got):\n%s", more, diff)
+	}
+}
+
+// tooBroad reads more than there is time for, which is told as that.
+func tooBroad(t *testing.T, f fixture) {
+	exportInParts(t, f)
+	hasty, err := postgres.Open(f.url, postgres.Config{StatementTimeout: time.Millisecond}, slog.New(slog.DiscardHandler))
+	must(t, err)
+	defer hasty.Close()
+	big := datastorage.Filter{Data: []datastorage.DataTerm{{Path: []string{"big"}, Op: datastorage.OpIs, Text: "x"}}}
+	_, _, err = hasty.Summarize(t.Context(), datastorage.SummaryQuery{Limit: 1, Filter: big})
+	if !errors.Is(err, datastorage.ErrBroad) {
+		t.Errorf("a summary that ran out of time: %v, want ErrBroad", err)
 	}
 }

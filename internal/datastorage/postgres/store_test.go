@@ -56,6 +56,7 @@ func TestStore(t *testing.T) {
 		"feed: waits for what may still come before":     feedHidesWhatMayComeAfter,
 		"summary: over months, in UTC":                   summaryOfMonths,
 		"plans: each statement by its index":             plansAreKept,
+		"query: too broad for the time there is":         tooBroad,
 		"query: the digest is the one that was recorded": alteredRow,
 		"rights: rows cannot be changed":                 rowsCannotBeChanged,
 		"rights: limits are those of the columns":        limitsAreThoseOfTheColumns,
