@@ -36,6 +36,13 @@ var ownWorkflows embed.FS
 
 func TestMain(m *testing.M) {
 	local.Init()
+	if name := os.Getenv(smallNode); name != "" {
+		if err := bringUpSmallNode(name); err != nil {
+			fmt.Fprintln(os.Stderr, "e2e:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	flag.Parse()
 	if testing.Short() {
 		os.Exit(m.Run())

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +20,7 @@ import (
 	datastorage "kubernaut.ai/kubernaut/api/datastorage/v1"
 	"kubernaut.ai/kubernaut/api/v1alpha1"
 	"kubernaut.ai/kubernaut/internal/connect"
+	"kubernaut.ai/kubernaut/internal/environment"
 )
 
 // patience bounds every wait of a spec. Nothing waits that long unless it is
@@ -62,8 +65,10 @@ func (w *world) tidy() {
 	}
 }
 
-// describe prints the executions of the spec, for whoever reads its failure.
+// describe prints the executions of the spec, and what the diagnosis names in its
+// namespace and in the product's own, for whoever reads its failure.
 func (w *world) describe() {
+	w.diagnose()
 	var list v1alpha1.WorkflowExecutionList
 	if err := w.Client.List(context.Background(), &list, client.InNamespace(w.namespace)); err != nil {
 		w.Logf("listing executions: %v", err)
@@ -78,6 +83,35 @@ func (w *world) describe() {
 		}
 		w.Logf("execution %s:\n%s", e.Name, raw)
 	}
+}
+
+// diagnose prints the causes, and keeps all that was seen where KUBERNAUT_ARTEFACTS
+// names a folder.
+func (w *world) diagnose() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	seen, err := environment.DiagnoseNamespaces(ctx, w.Config, w.namespace, v1alpha1.SystemNamespace, v1alpha1.WorkflowNamespace)
+	if err != nil {
+		w.Logf("no diagnosis: %v", err)
+		return
+	}
+	w.Logf("diagnosis: %d causes\n%s", len(seen.Findings), seen.Text())
+	dir := os.Getenv("KUBERNAUT_ARTEFACTS")
+	if dir == "" {
+		return
+	}
+	path := filepath.Join(dir, strings.ReplaceAll(w.Name(), "/", "-")+".tar.gz")
+	file, err := os.Create(path)
+	if err != nil {
+		w.Logf("keeping the diagnosis: %v", err)
+		return
+	}
+	defer file.Close()
+	if err := seen.Bundle(file); err != nil {
+		w.Logf("keeping the diagnosis: %v", err)
+		return
+	}
+	w.Logf("all that was seen is in %s", path)
 }
 
 func (w *world) create(o client.Object) {

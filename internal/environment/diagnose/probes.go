@@ -48,7 +48,7 @@ func (c container) probe(kind string, p *corev1.Probe, h happening) (Finding, bo
 		return c.wrongPort(who, p, h)
 	case strings.Contains(h.message, "deadline exceeded"), strings.Contains(h.message, "Client.Timeout"), strings.Contains(h.message, "timed out"):
 		return Finding{
-			Code: ProbeTimeout, // never hopeless: the machine may only be busy
+			Code:     ProbeTimeout, // never hopeless: the machine may only be busy
 			Sentence: fmt.Sprintf("%s gives the container %d s to answer, which is too short for it", who, max(p.TimeoutSeconds, 1)),
 		}, true
 	}
