@@ -42,6 +42,7 @@ func TestStore(t *testing.T) {
 		"append: a conflict keeps nothing of the batch":  conflictKeepsNothing,
 		"append: writers of the same ids do not lock up": concurrentAppends,
 		"append: every member comes back":                everyMemberComesBack,
+		"append: many events are copied":                 manyAreCopied,
 		"append: any month, in UTC":                      anyMonth,
 		"append: a dropped partition comes again":        droppedPartition,
 		"append: unknown ids are missing":                missing,
@@ -224,6 +225,37 @@ func everyMemberComesBack(t *testing.T, f fixture) {
 		t.Errorf("stored event (-want +got):\n%s", diff)
 	}
 	columnsEqualContent(t, f)
+}
+
+// manyAreCopied appends more than is inserted row by row, with some known before.
+func manyAreCopied(t *testing.T, f fixture) {
+	var some, all []audit.Sealed
+	for n := range 200 {
+		e := event(t, n, full)
+		if all = append(all, e); n%3 == 0 {
+			some = append(some, e)
+		}
+	}
+	_, err := f.Append(t.Context(), some)
+	must(t, err)
+	fresh, err := f.Append(t.Context(), all)
+	must(t, err)
+	for n, is := range fresh {
+		if is != (n%3 != 0) {
+			t.Errorf("event %d is new: %v", n, is)
+		}
+	}
+	_, err = f.Append(t.Context(), append(all, event(t, 500)))
+	must(t, err)
+	if got := f.number(t, "SELECT count(*) FROM audit_events"); got != 201 {
+		t.Errorf("%d rows, want 201", got)
+	}
+	if got := f.number(t, "SELECT count(*) FROM audit_events WHERE epoch <> 1 OR actor_id IS NULL AND event_id <> '"+event(t, 500).Event.EventID.String()+"'"); got != 0 {
+		t.Errorf("%d rows are without epoch or actor", got)
+	}
+	columnsEqualContent(t, f)
+	_, err = f.Append(t.Context(), append(all[:60:60], event(t, 100)))
+	wantConflict(t, err, event(t, 100).Event.EventID)
 }
 
 // columnsEqualContent lets the database compare the columns, which serve queries,
