@@ -1,16 +1,24 @@
 package e2e
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
+	"debug/elf"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"io"
 	"net"
+	"runtime"
 	"strings"
 	"text/template"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -77,10 +85,11 @@ func (r *injected) render(ctx context.Context, w *world) ([]*unstructured.Unstru
 	functions := template.FuncMap{
 		"namespace":   func() string { return r.namespace },
 		"database":    func() string { return "postgresql." + v1alpha1.SystemNamespace + ".svc" },
+		"server":      func() string { return "kubernetes.default.svc:443" }, // its authority is the cluster's own
 		"registry":    func() string { return v1alpha1.RegistryHost },
 		"image":       func(name string) (string, error) { return localImage(ctx, w, name) },
 		"certificate": r.certificate,
-		"pushed":      func(architecture string) (string, error) { return pushed(ctx, w, architecture) },
+		"pushed":      func() (string, error) { return pushed(ctx, w) },
 	}
 	parsed, err := template.New(r.name).Funcs(functions).Parse(r.manifests)
 	if err != nil {
@@ -144,15 +153,31 @@ func (r *injected) certificate(state, host string) (string, error) {
 	return fmt.Sprintf("{ca.crt: %s, tls.crt: %s, tls.key: %s}", encode(ca.Cert), encode(pair.Cert), encode(pair.Key)), nil
 }
 
-// pushed puts an image of another architecture into the environment's registry.
-func pushed(ctx context.Context, w *world, architecture string) (string, error) {
-	config, err := empty.Image.ConfigFile()
+// pushed puts an image into the environment's registry whose program is for the
+// processors of another architecture: the head of an ELF file says so.
+func pushed(ctx context.Context, w *world) (string, error) {
+	program := make([]byte, 120)
+	copy(program, "\x7fELF\x02\x01\x01")
+	program[16], program[18], program[20] = byte(elf.ET_EXEC), byte(elf.EM_AARCH64), byte(elf.EV_CURRENT)
+	if runtime.GOARCH == "arm64" {
+		program[18] = byte(elf.EM_X86_64)
+	}
+	var packed bytes.Buffer
+	archive := tar.NewWriter(&packed)
+	err := archive.WriteHeader(&tar.Header{Name: "program", Typeflag: tar.TypeReg, Mode: 0o755, Size: int64(len(program))})
+	_, writeErr := archive.Write(program)
+	if err := errors.Join(err, writeErr, archive.Close()); err != nil {
+		return "", err
+	}
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(packed.Bytes())), nil })
 	if err != nil {
 		return "", err
 	}
-	config = config.DeepCopy()
-	config.OS, config.Architecture = "linux", architecture
-	img, err := mutate.ConfigFile(empty.Image, config)
+	img, err := mutate.AppendLayers(empty.Image, layer)
+	if err != nil {
+		return "", err
+	}
+	img, err = mutate.ConfigFile(img, foreign(img))
 	if err != nil {
 		return "", err
 	}
@@ -160,9 +185,22 @@ func pushed(ctx context.Context, w *world, architecture string) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	reference := home.Prefix + "/faults/" + architecture + ":1"
+	reference := home.Prefix + "/faults/foreign:1"
 	_, err = registry.Push(ctx, reference, img, home.Options)
 	return reference, err
+}
+
+// foreign is the image's configuration with the program as its entrypoint. It
+// claims to be for this machine, as an image does that was built wrongly.
+func foreign(img v1.Image) *v1.ConfigFile {
+	config, err := img.ConfigFile()
+	if err != nil {
+		panic(err) // it was made in memory
+	}
+	config = config.DeepCopy()
+	config.OS, config.Architecture = "linux", runtime.GOARCH
+	config.Config.Entrypoint = []string{"/program"}
+	return config
 }
 
 // remove takes the fault away, and what holds it.

@@ -192,11 +192,17 @@ func nodeInit(t *testing.T, name string) int {
 // childOf is the number of a program that the process started.
 func childOf(t *testing.T, parent int, program string) int {
 	t.Helper()
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", parent))
+	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", parent)) // each thread has its own
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, field := range strings.Fields(string(raw)) {
+	var children []string
+	for _, list := range lists {
+		if raw, err := os.ReadFile(list); err == nil { // a thread may have ended
+			children = append(children, strings.Fields(string(raw))...)
+		}
+	}
+	for _, field := range children {
 		line, err := os.ReadFile("/proc/" + field + "/cmdline")
 		if err == nil && strings.Contains(string(line), program) {
 			pid, err := strconv.Atoi(field)

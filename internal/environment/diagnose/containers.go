@@ -247,9 +247,6 @@ func lastOf(lines []string, count int) []string { return lines[max(0, len(lines)
 
 // livenessKills is a probe that ends a container that would have gone on.
 func livenessKills(c container) (Finding, bool) {
-	if c.well() || c.status.RestartCount == 0 && c.status.State.Running != nil {
-		return Finding{}, false
-	}
 	killed, kind, probe := happening{}, "", c.spec.LivenessProbe
 	for _, k := range []string{"liveness", "startup"} {
 		if h, ok := c.event("Killing", "Container "+c.spec.Name+" failed "+k+" probe"); ok {
@@ -259,7 +256,7 @@ func livenessKills(c container) (Finding, bool) {
 	if kind == "startup" {
 		probe = c.spec.StartupProbe
 	}
-	if kind == "" || probe == nil {
+	if kind == "" || probe == nil || c.well() && !c.begunBefore(killed.last) {
 		return Finding{}, false
 	}
 	f := Finding{
@@ -273,6 +270,13 @@ func livenessKills(c container) (Finding, bool) {
 		f.Evidence = append(f.Evidence, h.evidence(c.object()))
 	}
 	return c.found(f)
+}
+
+// begunBefore tells whether the container still runs as it did at that time.
+// Without a readiness probe it counts as ready also while it is being killed.
+func (c container) begunBefore(t time.Time) bool {
+	r := c.status.State.Running
+	return r != nil && r.StartedAt.Time.Before(t)
 }
 
 // allowed is how long a probe lets a container fail.
