@@ -2,17 +2,21 @@
 // Tekton, a private registry, PostgreSQL, Redis, Data Storage and the
 // controller, brought up from its plan.
 //
-// Every spec has a namespace of its own and may run in any order.
+// Every spec has a namespace of its own and may run in any order. Those that
+// harm nothing that others use run side by side, after those that do.
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"embed"
+	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"testing"
 
 	"k8s.io/client-go/tools/clientcmd"
@@ -21,6 +25,7 @@ import (
 	"kubernaut.ai/kubernaut/internal/connect"
 	"kubernaut.ai/kubernaut/internal/environment"
 	"kubernaut.ai/kubernaut/internal/environment/progress"
+	"kubernaut.ai/kubernaut/internal/environment/report"
 	"kubernaut.ai/kubernaut/internal/workflow"
 	"kubernaut.ai/kubernaut/workflows"
 )
@@ -67,7 +72,8 @@ func suite(ctx context.Context, m *testing.M) (code int, err error) {
 			err = downErr
 		}
 	}()
-	if _, err := environment.Up(ctx, options, sink); err != nil {
+	told, err := environment.Up(ctx, options, sink)
+	if err := errors.Join(err, keepReport(told)); err != nil {
 		return 1, err
 	}
 	if environmentCluster, err = open(ctx); err != nil {
@@ -77,6 +83,24 @@ func suite(ctx context.Context, m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	return m.Run(), nil
+}
+
+// keepReport writes how the environment came up into the folder that
+// KUBERNAUT_ARTEFACTS names.
+func keepReport(told report.Report) error {
+	dir := os.Getenv("KUBERNAUT_ARTEFACTS")
+	if dir == "" {
+		return nil
+	}
+	var page bytes.Buffer
+	junit, err := told.JUnit()
+	if err := errors.Join(err, told.HTML(&page), os.MkdirAll(dir, 0o755)); err != nil {
+		return err
+	}
+	return errors.Join(
+		os.WriteFile(filepath.Join(dir, "environment.html"), page.Bytes(), 0o644),
+		os.WriteFile(filepath.Join(dir, "environment.xml"), junit, 0o644),
+	)
 }
 
 func open(ctx context.Context) (*connect.Cluster, error) {

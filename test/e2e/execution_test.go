@@ -67,6 +67,7 @@ func (w *world) run(e *v1alpha1.WorkflowExecution) *tekton.PipelineRun {
 }
 
 func TestARemedyChangesItsTarget(t *testing.T) {
+	t.Parallel()
 	w := spec(t)
 	d := w.deployment("app")
 
@@ -92,7 +93,59 @@ func TestARemedyChangesItsTarget(t *testing.T) {
 	}
 }
 
+func TestAnExecutionCompletesWithinItsTimeout(t *testing.T) {
+	t.Parallel()
+	w := spec(t)
+	w.deployment("app")
+	const sla = 2 * time.Minute
+	e := w.untilRecorded(w.execute("nothing", w.target("app"), func(e *v1alpha1.WorkflowExecution) {
+		e.Spec.ExecutionConfig = &v1alpha1.ExecutionConfig{Timeout: &metav1.Duration{Duration: sla}}
+	}))
+	if e.Status.Phase != v1alpha1.PhaseCompleted {
+		t.Fatalf("phase %s: %+v", e.Status.Phase, e.Status.FailureDetails)
+	}
+	if took := e.Status.CompletionTime.Sub(e.Status.StartTime.Time); took <= 0 || took > sla {
+		t.Errorf("it took %s", took)
+	}
+	if got := w.run(e).Spec.Timeouts; got == nil || got.Pipeline == nil || got.Pipeline.Duration != sla {
+		t.Errorf("the run's timeouts are %+v, want %s", got, sla)
+	}
+}
+
+// A run can be over without saying when: its execution ends all the same, and
+// says when.
+func TestARunThatIsOverWithoutACompletionTimeEndsItsExecution(t *testing.T) {
+	t.Parallel()
+	w := spec(t)
+	w.deployment("app")
+	e := w.execute("lasts", w.target("app"))
+	e = w.untilExecution(e, func(e *v1alpha1.WorkflowExecution) bool { return ended(e) || e.Status.UserCodeStarted })
+
+	run := w.run(e)
+	failed := []byte(`{"status":{"completionTime":null,"conditions":[{"type":"Succeeded","status":"False","reason":"Failed","message":"over","lastTransitionTime":"` +
+		time.Now().UTC().Format(time.RFC3339) + `"}]}}`)
+	if err := w.Client.Status().Patch(w.ctx, run, client.RawPatch("application/merge-patch+json", failed)); err != nil {
+		t.Fatal(err)
+	}
+	var tasks tekton.TaskRunList // Tekton stops looking at them: they would last
+	if err := w.Client.List(w.ctx, &tasks, client.InNamespace(run.Namespace), client.MatchingLabels{"tekton.dev/pipelineRun": run.Name}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range tasks.Items {
+		if err := w.Client.Patch(w.ctx, &tasks.Items[i], client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"status":"TaskRunCancelled"}}`))); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	e = w.untilRecorded(e)
+	if e.Status.Phase != v1alpha1.PhaseFailed || e.Status.CompletionTime == nil {
+		t.Errorf("phase %s, completed %v; want Failed, and when", e.Status.Phase, e.Status.CompletionTime)
+	}
+	w.untilGone(e)
+}
+
 func TestStepImagesComeFromThePrivateRegistry(t *testing.T) {
+	t.Parallel()
 	w := spec(t)
 	w.deployment("app")
 	e := w.untilPhase(w.execute("increase-memory", w.target("app"), limit("64Mi")), v1alpha1.PhaseCompleted)
@@ -116,6 +169,7 @@ func TestStepImagesComeFromThePrivateRegistry(t *testing.T) {
 }
 
 func TestTheSameAgainIsSkipped(t *testing.T) {
+	t.Parallel()
 	w := spec(t)
 	w.deployment("app")
 	first := w.untilRecorded(w.execute("increase-memory", w.target("app"), limit("64Mi")))
@@ -145,6 +199,7 @@ func TestTheSameAgainIsSkipped(t *testing.T) {
 
 func TestAFailureIsToldPreciselyAndKeepsItsSecret(t *testing.T) {
 	const secret = "correct-horse-battery"
+	t.Parallel()
 	w := spec(t)
 	w.deployment("app")
 
@@ -180,6 +235,7 @@ func TestAFailureIsToldPreciselyAndKeepsItsSecret(t *testing.T) {
 }
 
 func TestAfterAFailureTheTargetIsBlockedForTheWorkflow(t *testing.T) {
+	t.Parallel()
 	w := spec(t)
 	w.deployment("app")
 	w.untilRecorded(w.execute("fails", w.target("app"), password("x-marks-the-spot")))
@@ -196,6 +252,7 @@ func TestAfterAFailureTheTargetIsBlockedForTheWorkflow(t *testing.T) {
 }
 
 func TestARunDeletedFromOutsideIsRecorded(t *testing.T) {
+	t.Parallel()
 	w := spec(t)
 	w.deployment("app")
 	e := w.execute("lasts", w.target("app"))
@@ -217,6 +274,7 @@ func TestARunDeletedFromOutsideIsRecorded(t *testing.T) {
 }
 
 func TestCancelStopsTheRun(t *testing.T) {
+	t.Parallel()
 	w := spec(t)
 	w.deployment("app")
 	e := w.execute("lasts", w.target("app"))
@@ -238,6 +296,7 @@ func TestCancelStopsTheRun(t *testing.T) {
 }
 
 func TestDeletingAnExecutionStopsItsRunFirst(t *testing.T) {
+	t.Parallel()
 	w := spec(t)
 	w.deployment("app")
 	e := w.execute("lasts", w.target("app"))

@@ -46,6 +46,7 @@ func (w *world) database() *pgx.Conn {
 }
 
 func TestTheTrailStandsInPostgreSQLWithItsDigest(t *testing.T) {
+	t.Parallel()
 	w := spec(t)
 	w.deployment("app")
 	e := w.untilRecorded(w.execute("increase-memory", w.target("app"), limit("64Mi")))
@@ -129,6 +130,7 @@ func (w *world) scaleDatabase(replicas int32) {
 }
 
 func TestTransitionsAreKubernetesEvents(t *testing.T) {
+	t.Parallel()
 	w := spec(t)
 	w.deployment("app")
 	e := w.untilRecorded(w.execute("increase-memory", w.target("app"), limit("64Mi")))
@@ -149,6 +151,7 @@ func TestTransitionsAreKubernetesEvents(t *testing.T) {
 }
 
 func TestTheControllerCountsOutcomes(t *testing.T) {
+	t.Parallel()
 	w := spec(t)
 	w.deployment("app")
 	w.untilRecorded(w.execute("increase-memory", w.target("app"), limit("64Mi")))

@@ -9,6 +9,7 @@ import (
 
 // What cannot run says so, creates nothing, and locks nothing.
 func TestWhatCannotRunFailsAtOnce(t *testing.T) {
+	t.Parallel()
 	w := spec(t)
 	w.deployment("app")
 	for _, c := range []struct {
@@ -43,6 +44,7 @@ func TestWhatCannotRunFailsAtOnce(t *testing.T) {
 }
 
 func TestAMalformedTargetIsRefusedByTheAPIServer(t *testing.T) {
+	t.Parallel()
 	w := spec(t)
 	e := &v1alpha1.WorkflowExecution{}
 	e.GenerateName, e.Namespace = "malformed-", w.namespace
