@@ -136,7 +136,7 @@ func (w *world) newCluster() (cluster.Cluster, error) {
 		return nil, err
 	}
 	host := registryService.address()
-	if w.options.Place.Cluster == Kind {
+	if w.options.Cluster == Kind {
 		return kind.New(kind.Options{
 			Name: w.options.Name, Port: w.options.Port, Dir: w.dir("kind"),
 			Registry: kind.Registry{Host: host, Address: registryAddress, CA: ca.Cert},

@@ -173,7 +173,7 @@ func (w *world) values() map[string]any {
 		return values
 	}
 	values["imagePullSecrets"] = []any{map[string]any{"name": pullSecretName}}
-	if _, port, ok := strings.Cut(w.options.Place.registryHost(), ":"); ok {
+	if _, port, ok := strings.Cut(w.options.registryHost(), ":"); ok {
 		if number, err := strconv.Atoi(port); err == nil {
 			values["network"] = map[string]any{"registries": map[string]any{"ports": []any{number}}}
 		}

@@ -54,7 +54,7 @@ func newWorld(o Options) (*world, error) {
 		return nil, err
 	}
 	w.made.registry = w.options.Registry
-	return w, w.options.Place.check()
+	return w, w.options.check()
 }
 
 // existing is for looking at an environment or ending it: it works anywhere on
