@@ -134,6 +134,7 @@ var bundleTexts = []struct{ text, means string }{
 	{"x509:", "the registry's certificate is not trusted by Tekton's resolvers"},
 	{"connection refused", "the registry cannot be reached"},
 	{"no such host", "the registry's name is unknown"},
+	{"server misbehaving", "the registry's name cannot be looked up"},
 	{"i/o timeout", "the registry does not answer"},
 }
 

@@ -203,25 +203,27 @@ func (e *Engine) Cancel(ctx context.Context, ref engine.Ref, stop execution.Stop
 		return fmt.Errorf("cancelling Job %s: it belongs to somebody else", ref.Name)
 	}
 	if _, ended := Ended(job); job != nil && !ended && job.DeletionTimestamp == nil {
-		if err := e.cancelJob(ctx, job, stop); err != nil {
-			return err
-		}
-		if stop.Mode == v1alpha1.CancelGraceful {
-			return nil
-		}
+		return e.cancelJob(ctx, job, stop)
 	}
 	return e.kill(ctx, ref)
 }
 
+// cancelJob notes why, and takes the time away. The pod is killed before that when
+// nobody wants to wait for it: the Job would leave it its whole grace.
 func (e *Engine) cancelJob(ctx context.Context, job *batchv1.Job, stop execution.Stop) error {
 	notes := map[string]string{engine.AnnotationStopMode: string(stop.Mode)}
 	if job.Annotations[engine.AnnotationStopReason] == "" {
 		notes[engine.AnnotationStopReason] = string(stop.Reason)
 	}
-	return e.patch(ctx, job, map[string]any{
-		"metadata": map[string]any{"annotations": notes},
-		"spec":     map[string]any{"activeDeadlineSeconds": 0},
-	})
+	if err := e.patch(ctx, job, map[string]any{"metadata": map[string]any{"annotations": notes}}); err != nil {
+		return err
+	}
+	if stop.Mode == v1alpha1.CancelImmediate {
+		if err := e.kill(ctx, engine.Ref{Name: job.Name, Execution: types.UID(job.Labels[v1alpha1.LabelExecutionUID])}); err != nil {
+			return err
+		}
+	}
+	return e.patch(ctx, job, map[string]any{"spec": map[string]any{"activeDeadlineSeconds": 0}})
 }
 
 // kill ends what is alive of a run.

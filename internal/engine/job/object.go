@@ -62,7 +62,6 @@ func template(spec engine.Spec) corev1.PodTemplateSpec {
 		},
 		Containers: []corev1.Container{{
 			Name: Step, Image: spec.Image, Env: env(spec), VolumeMounts: mounts,
-			TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 			SecurityContext: &corev1.SecurityContext{
 				AllowPrivilegeEscalation: to(false),
 				Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},

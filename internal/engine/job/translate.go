@@ -1,7 +1,9 @@
 package job
 
 import (
+	"fmt"
 	"strings"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -25,6 +27,8 @@ func Translate(w World, ref engine.Ref) execution.Run {
 	run := execution.Run{State: execution.RunAbsent, Name: ref.Name, Namespace: v1alpha1.WorkflowNamespace}
 	if w.Job != nil {
 		translateJob(&run, w.Job, ref)
+		run.Cancelled = run.State == execution.RunFinished && !run.Succeeded && run.StopReason != "" && (run.TimedOut || taken(w) != nil)
+		run.TimedOut = run.TimedOut && !run.Cancelled
 	}
 	if w.Job != nil || len(w.Pods) > 0 {
 		run.Tasks = []execution.Task{task(w.Pods, &run)}
@@ -67,7 +71,9 @@ func translateJob(run *execution.Run, job *batchv1.Job, ref engine.Ref) {
 	run.Deleting = job.DeletionTimestamp != nil
 	run.Kept = engine.HasFinalizer(job)
 	run.Created = job.CreationTimestamp.Time
-	run.Stopping = v1alpha1.CancelMode(job.Annotations[engine.AnnotationStopMode])
+	if limit := job.Spec.ActiveDeadlineSeconds; limit != nil && *limit == 0 { // else nothing but the note has been made
+		run.Stopping = v1alpha1.CancelMode(job.Annotations[engine.AnnotationStopMode])
+	}
 	run.StopReason = v1alpha1.FailureReason(job.Annotations[engine.AnnotationStopReason])
 	run.State, run.Reason, run.TotalTasks = execution.RunActive, "Running", 1
 	if job.Status.StartTime != nil {
@@ -84,10 +90,7 @@ func translateJob(run *execution.Run, job *batchv1.Job, ref engine.Ref) {
 	}
 	run.State, run.Succeeded, run.CompletedTasks = execution.RunFinished, c.Type == batchv1.JobComplete, 1
 	run.Reason, run.Message, run.Finished = c.Reason, c.Message, c.LastTransitionTime.Time
-	if c.Reason == batchv1.JobReasonDeadlineExceeded {
-		run.Cancelled = run.StopReason != ""
-		run.TimedOut = !run.Cancelled
-	}
+	run.TimedOut = c.Reason == batchv1.JobReasonDeadlineExceeded
 }
 
 // task is the one task of a Job: its pod, the last one if there were several.
@@ -104,7 +107,7 @@ func task(pods []corev1.Pod, run *execution.Run) execution.Task {
 		if end := c.State.Terminated; end != nil {
 			s.Terminated, s.ExitCode, s.Reason = true, end.ExitCode, end.Reason
 			if t.Reason == "" {
-				t.Reason, t.Message = end.Reason, strings.TrimSpace(end.Message)
+				t.Reason, t.Message = end.Reason, fmt.Sprintf("container %q exited with code %d", c.Name, end.ExitCode)
 			}
 		}
 		t.Steps = append(t.Steps, s)
@@ -131,17 +134,13 @@ func codeStarted(w World) bool {
 	return made > len(w.Pods)
 }
 
-// lost names the pod when somebody takes it away, or did, before the run ended. A
-// Job that is stopped, or whose time is over, deletes its pod itself.
+// lost names the pod when somebody takes it away, or did, before the run ended.
 func lost(w World, run *execution.Run) (string, v1alpha1.FailureReason) {
-	if w.Job == nil || run.Stopping != "" || run.TimedOut || run.Succeeded || !run.CodeStarted {
+	if w.Job == nil || run.Stopping != "" || run.StopReason != "" || run.TimedOut || run.Succeeded || !run.CodeStarted {
 		return "", ""
 	}
-	for i := range w.Pods {
-		p := &w.Pods[i]
-		if p.DeletionTimestamp != nil && !withdrawn(w.Job) && !endedFirst(p) {
-			return "Pod " + p.Name, pod.Removal(p)
-		}
+	if p := taken(w); p != nil {
+		return "Pod " + p.Name, pod.Removal(p)
 	}
 	if run.State == execution.RunFinished && len(w.Pods) == 0 {
 		return "the pod of Job " + w.Job.Name, v1alpha1.FailureExternallyDeleted
@@ -149,14 +148,27 @@ func lost(w World, run *execution.Run) (string, v1alpha1.FailureReason) {
 	return "", ""
 }
 
-// withdrawn: the Job itself deletes its pods, because its time is over.
-func withdrawn(job *batchv1.Job) bool {
-	for _, c := range job.Status.Conditions {
-		if c.Type == batchv1.JobFailureTarget && c.Status == corev1.ConditionTrue && c.Reason == batchv1.JobReasonDeadlineExceeded {
-			return true
+// taken is a pod that somebody deletes under its container. A Job whose time is over
+// deletes its pod itself.
+func taken(w World) *corev1.Pod {
+	for i := range w.Pods {
+		p := &w.Pods[i]
+		if p.DeletionTimestamp != nil && !overdue(w.Job, p) && !endedFirst(p) {
+			return p
 		}
 	}
-	return false
+	return nil
+}
+
+// overdue: the pod was deleted when its Job had no time left. Times of the API are
+// cut to the second.
+func overdue(job *batchv1.Job, p *corev1.Pod) bool {
+	limit := job.Spec.ActiveDeadlineSeconds
+	if limit == nil || *limit == 0 || job.Status.StartTime == nil { // 0: that is us
+		return false
+	}
+	end := job.Status.StartTime.Add(time.Duration(*limit) * time.Second)
+	return !pod.Asked(p).Before(end.Add(-time.Second))
 }
 
 // endedFirst: the container had ended before somebody deleted its pod.

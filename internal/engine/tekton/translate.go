@@ -1,6 +1,8 @@
 package tekton
 
 import (
+	"strings"
+
 	pipelinev1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	corev1 "k8s.io/api/core/v1"
 	"knative.dev/pkg/apis"
@@ -133,7 +135,7 @@ func codeStarted(w World) bool {
 	for i := range w.TaskRuns {
 		tr := &w.TaskRuns[i]
 		known[tr.Name] = true
-		if anyImage(tr.Status.TaskRunStatusFields) {
+		if anyImage(tr.Status.TaskRunStatusFields) || stoppedUnseen(tr, w.Pods) {
 			return true
 		}
 	}
@@ -151,6 +153,33 @@ func codeStarted(w World) bool {
 		}
 	}
 	return false
+}
+
+// early are what Tekton last said of the pod of a TaskRun that it then stopped, when
+// no container of a step could have been created yet.
+var early = []string{
+	`"PodScheduled":"False"`, `"PodReadyToStartContainers":"False"`, `"Initialized":"False"`,
+	"[PullImageFailed]", "[ExceededResourceQuota]", "[ExceededNodeResources]", "[CreateContainerConfigError]",
+}
+
+// stoppedUnseen: a TaskRun was stopped and its pod is gone, and the last that is
+// known of it does not exclude that its containers were just being created.
+func stoppedUnseen(tr *pipelinev1.TaskRun, pods []corev1.Pod) bool {
+	c := tr.Status.GetCondition(apis.ConditionSucceeded)
+	if c == nil || tr.Status.PodName == "" || c.Reason != string(pipelinev1.TaskRunReasonTimedOut) && c.Reason != string(pipelinev1.TaskRunReasonCancelled) {
+		return false
+	}
+	for i := range pods {
+		if pods[i].Name == tr.Status.PodName {
+			return false // it tells by itself
+		}
+	}
+	for _, text := range early {
+		if strings.Contains(c.Message, text) {
+			return false
+		}
+	}
+	return true
 }
 
 func anyImage(st pipelinev1.TaskRunStatusFields) bool {

@@ -1,0 +1,451 @@
+package e2e
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/rand"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	datastorage "kubernaut.ai/kubernaut/api/datastorage/v1"
+	"kubernaut.ai/kubernaut/api/v1alpha1"
+	"kubernaut.ai/kubernaut/internal/follow"
+)
+
+// onlyFull skips what is one more of a family that is provoked already.
+func onlyFull(t *testing.T) {
+	t.Helper()
+	if os.Getenv("KUBERNAUT_TEST") != "full" {
+		t.Skip("another of a family that is tried: run make test-full")
+	}
+}
+
+func timeout(d time.Duration) func(*v1alpha1.WorkflowExecution) {
+	return func(e *v1alpha1.WorkflowExecution) {
+		e.Spec.ExecutionConfig = &v1alpha1.ExecutionConfig{Timeout: &metav1.Duration{Duration: d}}
+	}
+}
+
+func how(value string) func(*v1alpha1.WorkflowExecution) {
+	return func(e *v1alpha1.WorkflowExecution) { e.Spec.Parameters = map[string]string{"HOW": value} }
+}
+
+// told is what a failure has to say.
+type told struct {
+	reason  v1alpha1.FailureReason
+	task    string
+	step    string
+	code    int32 // 0: none is told
+	started bool  // user code had, or that cannot be excluded
+	says    string
+}
+
+// fails waits for the end of an execution and compares what it tells.
+func (w *world) fails(e *v1alpha1.WorkflowExecution, want told) *v1alpha1.WorkflowExecution {
+	w.Helper()
+	e = w.untilRecorded(e)
+	f := e.Status.FailureDetails
+	if f == nil {
+		w.Fatalf("phase %s without failure details", e.Status.Phase)
+	}
+	if f.Reason != want.reason {
+		w.Errorf("%s (%s), want %s", f.Reason, f.Message, want.reason)
+	}
+	if want.task != "" && f.FailedTaskName != want.task || want.step != "" && f.FailedStepName != want.step {
+		w.Errorf("in task %q step %q, want %q, %q", f.FailedTaskName, f.FailedStepName, want.task, want.step)
+	}
+	if want.code != 0 && (f.ExitCode == nil || *f.ExitCode != want.code) {
+		w.Errorf("exit code %s, want %d", follow.Where(f), want.code)
+	}
+	if f.WasExecutionFailure != want.started || f.RetrySafe == want.started {
+		w.Errorf("user code started: %t, retry safe: %t; want %t, %t", f.WasExecutionFailure, f.RetrySafe, want.started, !want.started)
+	}
+	if said := f.Message + "\n" + f.NaturalLanguageSummary; !strings.Contains(said, want.says) {
+		w.Errorf("it does not say %q: %s", want.says, said)
+	}
+	return e
+}
+
+// TestFailuresOfRuns provokes failures that need nothing but a workflow.
+func TestFailuresOfRuns(t *testing.T) {
+	for _, c := range []struct {
+		name, workflow string
+		edit           func(*v1alpha1.WorkflowExecution)
+		want           told
+		full           bool
+	}{
+		{"memory", "hungry", how("memory"), told{v1alpha1.FailureOOMKilled, "eat", "eat", 137, true, ""}, false},
+		{"memory, though nobody says OOMKilled", "hungry", how("signal"), told{v1alpha1.FailureOOMKilled, "eat", "eat", 137, true, ""}, true},
+		{"the timeout of the run", "lasts", timeout(8 * time.Second), told{v1alpha1.FailureDeadlineExceeded, "", "", 0, true, "8s"}, true},
+		{"the timeout of a task", "slow-task", nil, told{v1alpha1.FailureDeadlineExceeded, "slow", "", 0, true, "3s"}, true},
+		{"an image that is nowhere", "no-image", nil, told{v1alpha1.FailureImagePullBackOff, "pull", "", 0, false, "kubernaut/absent"}, true},
+		{"an image that insists on root", "as-root", timeout(15 * time.Second), told{v1alpha1.FailureConfigurationError, "", "", 0, false, "root"}, true},
+		{"a Secret of the pipeline that is nowhere", "mounts-absent", timeout(15 * time.Second), told{v1alpha1.FailureConfigurationError, "", "", 0, false, "no-such-secret"}, false},
+		{"an image of a Job that is nowhere", "job-no-image", nil, told{v1alpha1.FailureImagePullBackOff, "", "", 0, false, "kubernaut/absent"}, false},
+		{"the timeout of a Job", "job-obeys", timeout(6 * time.Second), told{v1alpha1.FailureDeadlineExceeded, "", "", 0, true, ""}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.full {
+				onlyFull(t)
+			}
+			w := spec(t)
+			w.deployment("app")
+			edit := c.edit
+			if edit == nil {
+				edit = func(*v1alpha1.WorkflowExecution) {}
+			}
+			w.fails(w.execute(c.workflow, w.target("app"), edit), c.want)
+		})
+	}
+}
+
+// registered makes a catalog entry whose image is what the spec wants to see fail.
+func (w *world) registered(image string, edit ...func(*datastorage.WorkflowSpec)) string {
+	w.Helper()
+	storage, err := w.DataStorage(w.ctx)
+	if err != nil {
+		w.Fatal(err)
+	}
+	name := "spec-" + rand.String(6)
+	content := "name: " + name
+	sum := sha256.Sum256([]byte(content))
+	entry := datastorage.WorkflowSpec{
+		WorkflowName: name, Version: "1.0.0", Name: name, Description: "An entry of a spec.", Content: content, ContentHash: hex.EncodeToString(sum[:]),
+		Labels:         datastorage.WorkflowLabels{SignalType: "Spec", Severity: "low", Component: "deployment", Environment: "any", Priority: "P3"},
+		ContainerImage: image, Status: datastorage.WorkflowStatusActive,
+	}
+	for _, e := range edit {
+		e(&entry)
+	}
+	if _, _, err := storage.CreateWorkflow(w.ctx, entry); err != nil {
+		w.Fatal(err)
+	}
+	return name
+}
+
+const registry = v1alpha1.RegistryHost + "/workflows/"
+
+func TestABundleThatCannotBeResolved(t *testing.T) {
+	bundle := func(started bool, says string) told {
+		return told{reason: v1alpha1.FailureBundleResolutionFailed, started: started, says: says}
+	}
+	t.Run("absent", func(t *testing.T) {
+		w := spec(t)
+		w.deployment("app")
+		w.fails(w.execute(w.registered(registry+"no-such-bundle:1.0.0"), w.target("app")), bundle(false, "the registry has no such bundle"))
+	})
+	t.Run("unreachable", func(t *testing.T) {
+		onlyFull(t)
+		w := spec(t)
+		w.deployment("app")
+		w.fails(w.execute(w.registered("registry-away.kubernaut-system.svc:5000/workflows/x:1.0.0"), w.target("app")), bundle(false, "the registry's name cannot be looked up"))
+	})
+	t.Run("unauthorised", func(t *testing.T) {
+		onlyFull(t)
+		w := spec(t)
+		w.deployment("app")
+		w.withPullSecret(`{"auths":{"` + v1alpha1.RegistryHost + `":{"username":"nobody","password":"wrong","auth":"bm9ib2R5Ondyb25n"}}}`)
+		w.fails(w.execute(w.registered(registry+"nothing:1.0.0"), w.target("app")), bundle(false, "refuses the credentials"))
+	})
+	t.Run("a parameter that the catalog does not know of", func(t *testing.T) {
+		onlyFull(t)
+		w := spec(t)
+		w.deployment("app")
+		w.fails(w.execute(w.registered(registry+"fails:1.0.0"), w.target("app")),
+			told{reason: v1alpha1.FailureConfigurationError, says: "PASSWORD"})
+	})
+}
+
+// withPullSecret gives the runs another login for the length of a spec.
+func (w *world) withPullSecret(login string) {
+	w.Helper()
+	secret := &corev1.Secret{}
+	key := client.ObjectKey{Namespace: v1alpha1.WorkflowNamespace, Name: v1alpha1.DefaultPullSecret}
+	if err := w.Client.Get(w.ctx, key, secret); err != nil {
+		w.Fatal(err)
+	}
+	right := secret.Data[corev1.DockerConfigJsonKey]
+	set := func(ctx context.Context, value []byte) {
+		raw, err := json.Marshal(map[string]any{"data": map[string][]byte{corev1.DockerConfigJsonKey: value}})
+		if err != nil {
+			w.Fatal(err)
+		}
+		if err := w.Client.Patch(ctx, secret, client.RawPatch("application/merge-patch+json", raw)); err != nil {
+			w.Errorf("changing the pull secret: %v", err)
+		}
+	}
+	set(w.ctx, []byte(login))
+	w.Cleanup(func() { set(context.Background(), right) })
+}
+
+// quota lets no pod be made in the namespace of the runs until it is lifted.
+func (w *world) quota() (lift func()) {
+	w.Helper()
+	q := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.WorkflowNamespace, Name: w.namespace}}
+	q.Spec.Hard = corev1.ResourceList{corev1.ResourcePods: resource.MustParse("0")}
+	w.create(q)
+	until(w, q, &corev1.ResourceQuotaList{}, func(q *corev1.ResourceQuota) bool { return len(q.Status.Hard) > 0 })
+	lifted := false
+	lift = func() {
+		if !lifted {
+			lifted = true
+			if err := w.Client.Delete(context.Background(), q); err != nil {
+				w.Errorf("lifting the quota: %v", err)
+			}
+		}
+	}
+	w.Cleanup(lift)
+	return lift
+}
+
+// TestAQuotaThatIsUsedUp: it is told at once; when it is lifted the run goes on,
+// else it ends at its timeout.
+func TestAQuotaThatIsUsedUp(t *testing.T) {
+	for _, c := range []struct {
+		workflow string
+		full     bool
+	}{{"nothing", true}, {"job-obeys", false}} {
+		t.Run(c.workflow, func(t *testing.T) {
+			if c.full {
+				onlyFull(t)
+			}
+			w := spec(t)
+			w.deployment("app")
+			w.quota()
+			e := w.execute(c.workflow, w.target("app"), timeout(12*time.Second))
+			e = w.untilExecution(e, func(e *v1alpha1.WorkflowExecution) bool { return ended(e) || e.Status.Waiting != nil })
+			if wait := e.Status.Waiting; wait == nil || wait.Reason != string(v1alpha1.FailureResourceExhausted) || !strings.Contains(wait.Message, "exceeded quota") || wait.Until == nil {
+				t.Fatalf("phase %s, waiting %+v; want it to tell of the quota, and until when it waits", e.Status.Phase, wait)
+			}
+			w.fails(e, told{reason: v1alpha1.FailureResourceExhausted, says: "exceeded quota"})
+		})
+	}
+	t.Run("lifted", func(t *testing.T) {
+		onlyFull(t)
+		w := spec(t)
+		w.deployment("app")
+		lift := w.quota()
+		e := w.execute("nothing", w.target("app"))
+		e = w.untilExecution(e, func(e *v1alpha1.WorkflowExecution) bool { return ended(e) || e.Status.Waiting != nil })
+		lift()
+		w.untilPhase(e, v1alpha1.PhaseCompleted)
+	})
+}
+
+// TestTheControllerMayNotCreateRuns takes the right away.
+func TestTheControllerMayNotCreateRuns(t *testing.T) {
+	w := spec(t)
+	w.deployment("app")
+	role := &rbacv1.Role{}
+	if err := w.Client.Get(w.ctx, client.ObjectKey{Namespace: v1alpha1.WorkflowNamespace, Name: "kubernaut-controller"}, role); err != nil {
+		t.Fatal(err)
+	}
+	rules := role.DeepCopy().Rules
+	restore := func() {
+		role.Rules, role.ResourceVersion = rules, ""
+		if err := w.Client.Update(context.Background(), role); err != nil {
+			t.Errorf("giving the right back: %v", err)
+		}
+	}
+	restored := false
+	t.Cleanup(func() {
+		if !restored {
+			restore()
+		}
+	})
+	role.Rules = nil
+	for _, r := range rules {
+		r = *r.DeepCopy()
+		r.Verbs = without(r.Verbs, "create")
+		role.Rules = append(role.Rules, r)
+	}
+	if err := w.Client.Update(w.ctx, role); err != nil {
+		t.Fatal(err)
+	}
+	e := w.execute("nothing", w.target("app"))
+	e = w.untilExecution(e, ended)
+	// The name of the run cannot be taken either, so the target stays held until it can.
+	e = w.untilExecution(e, func(e *v1alpha1.WorkflowExecution) bool { return e.Status.Waiting != nil })
+	if !strings.Contains(e.Status.Waiting.Message, "so that nobody can start it late") {
+		t.Errorf("waiting %+v, want it to say why the target is held", e.Status.Waiting)
+	}
+	restored = true
+	restore()
+	w.fails(e, told{reason: v1alpha1.FailureForbidden, says: "may not"})
+}
+
+func without(verbs []string, verb string) []string {
+	var left []string
+	for _, v := range verbs {
+		if v != verb {
+			left = append(left, v)
+		}
+	}
+	return left
+}
+
+// working is an execution whose code has started, and the pod it runs in.
+func (w *world) working(workflow string) (*v1alpha1.WorkflowExecution, *corev1.Pod) {
+	w.Helper()
+	w.deployment("app")
+	e := w.execute(workflow, w.target("app"))
+	e = w.untilExecution(e, func(e *v1alpha1.WorkflowExecution) bool { return ended(e) || e.Status.UserCodeStarted })
+	var pods corev1.PodList
+	if err := w.Client.List(w.ctx, &pods, client.InNamespace(v1alpha1.WorkflowNamespace), client.MatchingLabels{v1alpha1.LabelExecutionUID: string(e.UID)}); err != nil {
+		w.Fatal(err)
+	}
+	if len(pods.Items) != 1 {
+		w.Fatalf("the run of %s has %d pods, want 1", e.Name, len(pods.Items))
+	}
+	return e, &pods.Items[0]
+}
+
+// TestPartsTakenAwayUnderARun: the engine would run code again that may have done
+// its work.
+func TestPartsTakenAwayUnderARun(t *testing.T) {
+	force := client.GracePeriodSeconds(0)
+	for _, c := range []struct {
+		name, workflow string
+		reason         v1alpha1.FailureReason
+		take           func(*world, *corev1.Pod) error
+		full           bool
+	}{
+		{"eviction", "lasts", v1alpha1.FailureEvicted, (*world).evict, false},
+		{"eviction of a Job's pod", "job-obeys", v1alpha1.FailureEvicted, (*world).evict, true},
+		{"deletion of the pod", "lasts", v1alpha1.FailureExternallyDeleted, func(w *world, p *corev1.Pod) error { return w.Client.Delete(w.ctx, p) }, true},
+		{"deletion of the pod by force", "lasts", v1alpha1.FailureExternallyDeleted, func(w *world, p *corev1.Pod) error { return w.Client.Delete(w.ctx, p, force) }, true},
+		{"deletion of a Job's pod", "job-obeys", v1alpha1.FailureExternallyDeleted, func(w *world, p *corev1.Pod) error { return w.Client.Delete(w.ctx, p) }, true},
+		{"deletion of a Job's pod by force", "job-obeys", v1alpha1.FailureExternallyDeleted, func(w *world, p *corev1.Pod) error { return w.Client.Delete(w.ctx, p, force) }, true},
+		{"deletion of the TaskRun", "lasts", v1alpha1.FailureExternallyDeleted, func(w *world, p *corev1.Pod) error {
+			return w.Client.Delete(w.ctx, &tekton.TaskRun{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Labels["tekton.dev/taskRun"]}})
+		}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.full {
+				onlyFull(t)
+			}
+			w := spec(t)
+			e, pod := w.working(c.workflow)
+			if err := c.take(w, pod); err != nil {
+				t.Fatal(err)
+			}
+			e = w.fails(e, told{reason: c.reason, started: true})
+			w.untilGone(e)
+		})
+	}
+}
+
+func (w *world) evict(pod *corev1.Pod) error {
+	return w.Core.CoreV1().Pods(pod.Namespace).EvictV1(w.ctx, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}})
+}
+
+// away scales a Deployment of Tekton to nothing for the length of a spec.
+func (w *world) away(name string) (back func()) {
+	w.Helper()
+	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "tekton-pipelines", Name: name}}
+	scale := func(ctx context.Context, replicas string) {
+		w.Helper()
+		if err := w.Client.Patch(ctx, d, client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"replicas":`+replicas+`}}`))); err != nil {
+			w.Fatalf("scaling %s: %v", name, err)
+		}
+	}
+	scale(w.ctx, "0")
+	until(w, d, &appsv1.DeploymentList{}, func(d *appsv1.Deployment) bool {
+		return d.Status.ObservedGeneration >= d.Generation && d.Status.Replicas == 0
+	})
+	returned := false
+	back = func() {
+		if returned {
+			return
+		}
+		returned = true
+		scale(context.Background(), "1")
+		until(w, d, &appsv1.DeploymentList{}, func(d *appsv1.Deployment) bool { return d.Status.AvailableReplicas == 1 })
+	}
+	w.Cleanup(back)
+	return back
+}
+
+// TestTektonsWebhookIsAway: no run can be created; the execution says so, and goes
+// on when it is back.
+func TestTektonsWebhookIsAway(t *testing.T) {
+	onlyFull(t)
+	w := spec(t)
+	w.deployment("app")
+	back := w.away("tekton-pipelines-webhook")
+	e := w.execute("nothing", w.target("app"))
+	e = w.untilExecution(e, func(e *v1alpha1.WorkflowExecution) bool { return ended(e) || e.Status.Waiting != nil })
+	if wait := e.Status.Waiting; wait == nil || !strings.Contains(wait.Message, "webhook does not answer") || wait.Until == nil {
+		t.Fatalf("phase %s, waiting %+v", e.Status.Phase, wait)
+	}
+	back()
+	w.untilPhase(e, v1alpha1.PhaseCompleted)
+}
+
+// TestTektonsControllerIsAway: nobody enforces the timeout but us, and nobody stops
+// the run; the target stays held until it has stopped.
+func TestTektonsControllerIsAway(t *testing.T) {
+	onlyFull(t)
+	w := spec(t)
+	w.deployment("app")
+	back := w.away("tekton-pipelines-controller")
+	e := w.execute("nothing", w.target("app"), timeout(time.Second))
+	e = w.untilExecution(e, func(e *v1alpha1.WorkflowExecution) bool { return ended(e) || e.Status.Waiting != nil })
+	if wait := e.Status.Waiting; wait == nil || wait.Reason != v1alpha1.ReasonStopping {
+		t.Fatalf("phase %s, waiting %+v; want it to say that the run was asked to stop", e.Status.Phase, wait)
+	}
+	back()
+	w.fails(e, told{reason: v1alpha1.FailureDeadlineExceeded})
+}
+
+// TestFinallyRunsOrNot: Graceful lets finally tasks run, Immediate does not.
+func TestFinallyRunsOrNot(t *testing.T) {
+	for _, c := range []struct {
+		mode    v1alpha1.CancelMode
+		cleaned string
+		full    bool
+	}{{v1alpha1.CancelGraceful, "yes", false}, {v1alpha1.CancelImmediate, "", true}} {
+		t.Run(string(c.mode), func(t *testing.T) {
+			if c.full {
+				onlyFull(t)
+			}
+			w := spec(t)
+			e, _ := w.working("cleans-up")
+			w.cancel(e, c.mode)
+			e = w.untilRecorded(e)
+			if e.Status.Phase != v1alpha1.PhaseCancelled {
+				t.Errorf("phase %s: %+v", e.Status.Phase, e.Status.FailureDetails)
+			}
+			d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "app"}}
+			if err := w.Client.Get(w.ctx, client.ObjectKeyFromObject(d), d); err != nil {
+				t.Fatal(err)
+			}
+			if got := d.Annotations["spec/cleaned"]; got != c.cleaned {
+				t.Errorf("cleaned up: %q, want %q", got, c.cleaned)
+			}
+		})
+	}
+}
+
+func (w *world) cancel(e *v1alpha1.WorkflowExecution, mode v1alpha1.CancelMode) {
+	w.Helper()
+	patch := client.MergeFrom(e.DeepCopy())
+	e = e.DeepCopy()
+	e.Spec.Cancel = &v1alpha1.CancelRequest{Mode: mode, Reason: "the spec has seen enough"}
+	if err := w.Client.Patch(w.ctx, e, patch); err != nil {
+		w.Fatal(err)
+	}
+}
