@@ -116,14 +116,11 @@ var whenEnded = reasons{
 }
 
 func audited(s *Snapshot, status metav1.ConditionStatus) {
-	c := &s.Execution.Status.Conditions[0]
-	if len(s.Execution.Status.Conditions) > 1 {
-		c = &s.Execution.Status.Conditions[1]
-	} else {
-		s.Execution.Status.Conditions = append(s.Execution.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionAuditRecorded})
-		c = &s.Execution.Status.Conditions[1]
+	all := &s.Execution.Status.Conditions
+	if len(*all) == 1 {
+		*all = append(*all, metav1.Condition{Type: v1alpha1.ConditionAuditRecorded})
 	}
-	if c.Status != metav1.ConditionFalse {
+	if c := &(*all)[1]; c.Status != metav1.ConditionFalse {
 		c.Status = status
 	}
 }

@@ -93,7 +93,7 @@ func TestFailuresOfRuns(t *testing.T) {
 		{"the timeout of a task", "slow-task", nil, told{v1alpha1.FailureDeadlineExceeded, "slow", "", 0, true, "3s"}, true},
 		{"an image that is nowhere", "no-image", nil, told{v1alpha1.FailureImagePullBackOff, "pull", "", 0, false, "kubernaut/absent"}, true},
 		{"an image that insists on root", "as-root", timeout(15 * time.Second), told{v1alpha1.FailureConfigurationError, "", "", 0, false, "root"}, true},
-		{"a Secret of the pipeline that is nowhere", "mounts-absent", timeout(15 * time.Second), told{v1alpha1.FailureConfigurationError, "", "", 0, false, "no-such-secret"}, false},
+		{"a Secret of the pipeline that is nowhere", "mounts-absent", timeout(10 * time.Second), told{v1alpha1.FailureConfigurationError, "", "", 0, false, "no-such-secret"}, false},
 		{"an image of a Job that is nowhere", "job-no-image", nil, told{v1alpha1.FailureImagePullBackOff, "", "", 0, false, "kubernaut/absent"}, false},
 		{"the timeout of a Job", "job-obeys", timeout(6 * time.Second), told{v1alpha1.FailureDeadlineExceeded, "", "", 0, true, ""}, true},
 	} {
@@ -113,7 +113,7 @@ func TestFailuresOfRuns(t *testing.T) {
 }
 
 // registered makes a catalog entry whose image is what the spec wants to see fail.
-func (w *world) registered(image string, edit ...func(*datastorage.WorkflowSpec)) string {
+func (w *world) registered(image string) string {
 	w.Helper()
 	storage, err := w.DataStorage(w.ctx)
 	if err != nil {
@@ -126,9 +126,6 @@ func (w *world) registered(image string, edit ...func(*datastorage.WorkflowSpec)
 		WorkflowName: name, Version: "1.0.0", Name: name, Description: "An entry of a spec.", Content: content, ContentHash: hex.EncodeToString(sum[:]),
 		Labels:         datastorage.WorkflowLabels{SignalType: "Spec", Severity: "low", Component: "deployment", Environment: "any", Priority: "P3"},
 		ContainerImage: image, Status: datastorage.WorkflowStatusActive,
-	}
-	for _, e := range edit {
-		e(&entry)
 	}
 	if _, _, err := storage.CreateWorkflow(w.ctx, entry); err != nil {
 		w.Fatal(err)
@@ -225,7 +222,7 @@ func TestAQuotaThatIsUsedUp(t *testing.T) {
 			w := spec(t)
 			w.deployment("app")
 			w.quota()
-			e := w.execute(c.workflow, w.target("app"), timeout(12*time.Second))
+			e := w.execute(c.workflow, w.target("app"), timeout(8*time.Second))
 			e = w.untilExecution(e, func(e *v1alpha1.WorkflowExecution) bool { return ended(e) || e.Status.Waiting != nil })
 			if wait := e.Status.Waiting; wait == nil || wait.Reason != string(v1alpha1.FailureResourceExhausted) || !strings.Contains(wait.Message, "exceeded quota") || wait.Until == nil {
 				t.Fatalf("phase %s, waiting %+v; want it to tell of the quota, and until when it waits", e.Status.Phase, wait)
@@ -425,10 +422,7 @@ func TestFinallyRunsOrNot(t *testing.T) {
 			w := spec(t)
 			e, _ := w.working("cleans-up")
 			w.cancel(e, c.mode)
-			e = w.untilRecorded(e)
-			if e.Status.Phase != v1alpha1.PhaseCancelled {
-				t.Errorf("phase %s: %+v", e.Status.Phase, e.Status.FailureDetails)
-			}
+			w.untilPhase(e, v1alpha1.PhaseCancelled)
 			d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "app"}}
 			if err := w.Client.Get(w.ctx, client.ObjectKeyFromObject(d), d); err != nil {
 				t.Fatal(err)

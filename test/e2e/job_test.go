@@ -147,7 +147,7 @@ func (w *world) imageOf(workflow string) string {
 // installation's own controller keeps its hands off a run that is still owed.
 func (s *stage) ref(t *testing.T) engine.Ref {
 	t.Helper()
-	e := s.execute("lasts", s.world.target("app"), func(e *v1alpha1.WorkflowExecution) {
+	e := s.execute("lasts", s.target("app"), func(e *v1alpha1.WorkflowExecution) {
 		e.Spec.OnBusy, e.Spec.MaxWait = v1alpha1.OnBusyWait, &metav1.Duration{Duration: time.Hour}
 	})
 	s.executions[e.UID] = e.Name

@@ -2,6 +2,7 @@ package job
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +28,7 @@ func Translate(w World, ref engine.Ref) execution.Run {
 	run := execution.Run{State: execution.RunAbsent, Name: ref.Name, Namespace: v1alpha1.WorkflowNamespace}
 	if w.Job != nil {
 		translateJob(&run, w.Job, ref)
-		run.Cancelled = run.State == execution.RunFinished && !run.Succeeded && run.StopReason != "" && (run.TimedOut || taken(w) != nil)
+		run.Cancelled = run.State == execution.RunFinished && !run.Succeeded && run.StopReason != "" && (run.TimedOut || deleted(w.Pods))
 		run.TimedOut = run.TimedOut && !run.Cancelled
 	}
 	if w.Job != nil || len(w.Pods) > 0 {
@@ -171,12 +172,25 @@ func overdue(job *batchv1.Job, p *corev1.Pod) bool {
 	return !pod.Asked(p).Before(end.Add(-time.Second))
 }
 
-// endedFirst: the container had ended before somebody deleted its pod.
+// endedFirst: the container had ended by itself before somebody deleted its pod. The
+// times of a pod do not tell: the kubelet renews them when it is done.
 func endedFirst(p *corev1.Pod) bool {
 	for _, c := range p.Status.ContainerStatuses {
-		if end := c.State.Terminated; end != nil && end.FinishedAt.Time.Before(pod.Asked(p)) {
+		if end := c.State.Terminated; end != nil && !end.FinishedAt.IsZero() && end.ExitCode != sigkill && end.ExitCode != sigterm {
 			return true
 		}
 	}
 	return false
+}
+
+// The exit codes of a container that was killed, and of one that was asked to end.
+const (
+	sigkill = 128 + 9
+	sigterm = 128 + 15
+)
+
+// deleted says whether somebody deletes a pod. Kubernetes deletes none that has
+// ended, and neither do we when we stop a run.
+func deleted(pods []corev1.Pod) bool {
+	return slices.ContainsFunc(pods, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil })
 }
