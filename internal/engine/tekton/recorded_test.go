@@ -118,6 +118,9 @@ func understood(run execution.Run) string {
 	if len(run.Alive) > 0 {
 		line("alive: %s", strings.Join(run.Alive, ", "))
 	}
+	if run.TotalTasks > 0 {
+		line("tasks: %d of %d", run.CompletedTasks, run.TotalTasks)
+	}
 	line("code started: %t", run.CodeStarted)
 	return b.String()
 }

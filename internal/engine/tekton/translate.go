@@ -28,6 +28,7 @@ func Translate(w World, ref engine.Ref) execution.Run {
 		translateRun(&run, w.Run, ref)
 	}
 	run.Tasks = tasks(w)
+	run.CompletedTasks = completed(w)
 	run.CodeStarted = codeStarted(w)
 	run.Hold = hold(w)
 	run.Alive, run.Orphans = alive(w)
@@ -108,6 +109,20 @@ func tasks(w World) []execution.Task {
 		all = append(all, t)
 	}
 	return all
+}
+
+// completed counts the tasks that have ended, or were skipped, as Tekton does.
+func completed(w World) int32 {
+	if w.Run == nil {
+		return 0
+	}
+	done := len(w.Run.Status.SkippedTasks)
+	for i := range w.TaskRuns {
+		if w.TaskRuns[i].IsDone() {
+			done++
+		}
+	}
+	return int32(done)
 }
 
 func taskIndex(pr *pipelinev1.PipelineRun, name string) int32 {
