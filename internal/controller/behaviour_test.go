@@ -92,13 +92,15 @@ func TestNobodyWaitsLongerThanItSays(t *testing.T) {
 	w := newWorld(t)
 	w.run()
 	holder := w.submit("holder")
-	w.pipelineRun(holder)
+	pr := w.pipelineRun(holder)
 	ex := w.submit("impatient", waiting, func(ex *v1alpha1.WorkflowExecution) { ex.Spec.MaxWait = &metav1.Duration{Duration: 2 * time.Second} })
 	w.stands(ex, 1, holder)
 	done := w.settled(ex)
 	if s := done.Status.SkipDetails; s == nil || s.Reason != v1alpha1.SkipResourceBusy || !strings.Contains(s.Message, "waited 2s") || s.ConflictingWorkflow.Name != w.ns+"/holder" {
 		t.Errorf("phase %s, skip %+v, want ResourceBusy after 2s", done.Status.Phase, s)
 	}
+	w.succeed(pr)
+	w.settled(holder)
 }
 
 // TestReferencesAreCheckedBeforeTheStart: a Secret that is not there, or not for
@@ -160,6 +162,8 @@ func TestADigestIsAllThatRuns(t *testing.T) {
 	if st := w.await(ex, v1alpha1.PhaseRunning).Status.Workflow; st.Image != "host:5000/mine@"+digest || st.Registered || st.ServiceAccountName != v1alpha1.DefaultServiceAccount {
 		t.Errorf("status.workflow is %+v", st)
 	}
+	w.succeed(pr)
+	w.settled(ex)
 }
 
 // TestOrphansOfARemovedRun: a run that is removed by force leaves a TaskRun and a

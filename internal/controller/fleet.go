@@ -61,7 +61,7 @@ func (f *fleet) setup() error {
 }
 
 // tektonRecheck is how soon a cluster without Tekton is asked for it again.
-const tektonRecheck = 15 * time.Second
+const tektonRecheck = 5 * time.Second
 
 func (f *fleet) setupTekton() error {
 	served, err := f.tektonServed()

@@ -183,10 +183,11 @@ func runHopeless(s Snapshot) (Decision, bool) {
 		return Decision{}, false
 	}
 	h := s.Run.Hold
-	if s.Run.Stopping == "" && h != nil && h.Hopeless && told.Reason == string(h.Reason) {
-		return s.stop(v1alpha1.CancelImmediate, h.Reason), true
-	}
-	if s.Run.Stopping != "" && told.Reason == string(s.Run.StopReason) {
+	stops := s.Run.StopReason != "" && told.Reason == string(s.Run.StopReason)
+	switch {
+	case s.Run.Stopping == "" && (stops || h != nil && h.Hopeless && told.Reason == string(h.Reason)):
+		return s.stop(v1alpha1.CancelImmediate, v1alpha1.FailureReason(told.Reason)), true
+	case stops:
 		return Decision{Waiting: told.DeepCopy(), Recheck: stopRecheck}, true
 	}
 	return Decision{}, false

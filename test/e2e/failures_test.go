@@ -93,7 +93,7 @@ func TestFailuresOfRuns(t *testing.T) {
 		{"the timeout of a task", "slow-task", nil, told{v1alpha1.FailureDeadlineExceeded, "slow", "", 0, true, "3s"}, true},
 		{"an image that is nowhere", "no-image", nil, told{v1alpha1.FailureImagePullBackOff, "pull", "", 0, false, "kubernaut/absent"}, true},
 		{"an image that insists on root", "as-root", timeout(15 * time.Second), told{v1alpha1.FailureConfigurationError, "", "", 0, false, "root"}, true},
-		{"a Secret of the pipeline that is nowhere", "mounts-absent", timeout(10 * time.Second), told{v1alpha1.FailureConfigurationError, "", "", 0, false, "no-such-secret"}, false},
+		{"a Secret of the pipeline that is nowhere", "mounts-absent", timeout(10 * time.Second), told{v1alpha1.FailureConfigurationError, "", "", 0, false, "no-such-secret"}, true},
 		{"an image of a Job that is nowhere", "job-no-image", nil, told{v1alpha1.FailureImagePullBackOff, "", "", 0, false, "kubernaut/absent"}, false},
 		{"the timeout of a Job", "job-obeys", timeout(6 * time.Second), told{v1alpha1.FailureDeadlineExceeded, "", "", 0, true, ""}, true},
 	} {

@@ -26,6 +26,8 @@ type Kube struct {
 	Config *rest.Config // as an administrator
 	env    *envtest.Environment
 	letGo  func() // of what ends the servers when this process is killed
+	// withheld are kinds that it does not have yet.
+	withheld []*apiextensionsv1.CustomResourceDefinition
 }
 
 // APIServer starts a kube-apiserver for one test and returns how to reach it as an
@@ -42,7 +44,22 @@ func APIServer(t testing.TB) *rest.Config {
 // StartAPIServer starts a kube-apiserver that several tests share; whoever starts
 // it stops it.
 func StartAPIServer(flags ...string) (*Kube, error) {
-	return start(&envtest.Etcd{}, flags)
+	return start(&envtest.Etcd{}, nil, flags)
+}
+
+// StartAPIServerWithoutTekton starts one that does not have Tekton's kinds yet.
+func StartAPIServerWithoutTekton() (*Kube, error) {
+	return start(&envtest.Etcd{}, isTektons, nil)
+}
+
+func isTektons(crd *apiextensionsv1.CustomResourceDefinition) bool {
+	return strings.HasSuffix(crd.Spec.Group, "tekton.dev")
+}
+
+// InstallWithheld adds the kinds that a server was started without.
+func (k *Kube) InstallWithheld() error {
+	_, err := envtest.InstallCRDs(k.Config, envtest.CRDInstallOptions{CRDs: k.withheld, MaxTime: time.Minute})
+	return err
 }
 
 // StartDurableAPIServer starts one whose etcd waits for the disk, as in production:
@@ -50,10 +67,10 @@ func StartAPIServer(flags ...string) (*Kube, error) {
 func StartDurableAPIServer(flags ...string) (*Kube, error) {
 	etcd := &envtest.Etcd{}
 	etcd.Configure().Disable("unsafe-no-fsync")
-	return start(etcd, flags)
+	return start(etcd, nil, flags)
 }
 
-func start(etcd *envtest.Etcd, flags []string) (*Kube, error) {
+func start(etcd *envtest.Etcd, without func(*apiextensionsv1.CustomResourceDefinition) bool, flags []string) (*Kube, error) {
 	cache, err := build.Open()
 	if err != nil {
 		return nil, err
@@ -65,6 +82,11 @@ func start(etcd *envtest.Etcd, flags []string) (*Kube, error) {
 	crds, err := kinds(cache.Source)
 	if err != nil {
 		return nil, err
+	}
+	var withheld []*apiextensionsv1.CustomResourceDefinition
+	if without != nil {
+		withheld = slices.DeleteFunc(slices.Clone(crds), func(crd *apiextensionsv1.CustomResourceDefinition) bool { return !without(crd) })
+		crds = slices.DeleteFunc(crds, without)
 	}
 	env := &envtest.Environment{
 		BinaryAssetsDirectory: assets, CRDs: crds,
@@ -87,7 +109,7 @@ func start(etcd *envtest.Etcd, flags []string) (*Kube, error) {
 	if err != nil {
 		return nil, errors.Join(err, env.Stop())
 	}
-	return &Kube{Config: cfg, env: env, letGo: letGo}, nil
+	return &Kube{Config: cfg, env: env, letGo: letGo, withheld: withheld}, nil
 }
 
 // Stop ends the servers.
