@@ -133,7 +133,7 @@ func (w *world) registered(image string) string {
 	return name
 }
 
-const registry = v1alpha1.RegistryHost + "/workflows/"
+const bundles = v1alpha1.RegistryHost + "/workflows/"
 
 func TestABundleThatCannotBeResolved(t *testing.T) {
 	bundle := func(started bool, says string) told {
@@ -142,7 +142,7 @@ func TestABundleThatCannotBeResolved(t *testing.T) {
 	t.Run("absent", func(t *testing.T) {
 		w := spec(t)
 		w.deployment("app")
-		w.fails(w.execute(w.registered(registry+"no-such-bundle:1.0.0"), w.target("app")), bundle(false, "the registry has no such bundle"))
+		w.fails(w.execute(w.registered(bundles+"no-such-bundle:1.0.0"), w.target("app")), bundle(false, "the registry has no such bundle"))
 	})
 	t.Run("unreachable", func(t *testing.T) {
 		onlyFull(t)
@@ -155,13 +155,13 @@ func TestABundleThatCannotBeResolved(t *testing.T) {
 		w := spec(t)
 		w.deployment("app")
 		w.withPullSecret(`{"auths":{"` + v1alpha1.RegistryHost + `":{"username":"nobody","password":"wrong","auth":"bm9ib2R5Ondyb25n"}}}`)
-		w.fails(w.execute(w.registered(registry+"nothing:1.0.0"), w.target("app")), bundle(false, "refuses the credentials"))
+		w.fails(w.execute(w.registered(bundles+"nothing:1.0.0"), w.target("app")), bundle(false, "refuses the credentials"))
 	})
 	t.Run("a parameter that the catalog does not know of", func(t *testing.T) {
 		onlyFull(t)
 		w := spec(t)
 		w.deployment("app")
-		w.fails(w.execute(w.registered(registry+"fails:1.0.0"), w.target("app")),
+		w.fails(w.execute(w.registered(bundles+"fails:1.0.0"), w.target("app")),
 			told{reason: v1alpha1.FailureConfigurationError, says: "PASSWORD"})
 	})
 }
