@@ -118,9 +118,9 @@ func (w *world) changed(like, image string) string {
 			workflow_id, workflow_name, version, version_key, prerelease, digest, name, description, content, content_hash,
 			signal_type, severity, component, environment, priority, custom_labels,
 			parameters, execution_engine, container_image, secrets, config_maps, status)
-		SELECT gen_random_uuid(), $1, version, version_key, prerelease, sha256(convert_to($1, 'UTF8')), name, description, content, content_hash,
+		SELECT gen_random_uuid(), $1::text, version, version_key, prerelease, sha256(convert_to($1::text, 'UTF8')), name, description, content, content_hash,
 			signal_type, severity, component, environment, priority, custom_labels,
-			parameters, execution_engine, $2, secrets, config_maps, status
+			parameters, execution_engine, $2::text, secrets, config_maps, status
 		FROM workflows WHERE workflow_name = $3 AND version = '1.0.0'`, name, image, like)
 	if err != nil || tag.RowsAffected() != 1 {
 		w.Fatalf("copying workflow %s: %d rows, %v", like, tag.RowsAffected(), err)
