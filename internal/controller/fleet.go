@@ -27,6 +27,7 @@ import (
 	"kubernaut.ai/kubernaut/api/v1alpha1"
 	"kubernaut.ai/kubernaut/internal/engine"
 	"kubernaut.ai/kubernaut/internal/engine/job"
+	"kubernaut.ai/kubernaut/internal/engine/pod"
 	"kubernaut.ai/kubernaut/internal/engine/tekton"
 	"kubernaut.ai/kubernaut/internal/engine/witness"
 	"kubernaut.ai/kubernaut/internal/execution"
@@ -38,6 +39,7 @@ import (
 type fleet struct {
 	mgr                 ctrl.Manager
 	core                typedcorev1.CoreV1Interface
+	latch               *pod.Latch
 	engines             *engine.Set
 	executions, records controller.Controller
 	targets             *target.Store
@@ -138,7 +140,7 @@ type service[T client.Object] struct {
 }
 
 func add[T client.Object](f *fleet, s service[T]) error {
-	w := witness.New(s.subject, f.core)
+	w := witness.New(s.subject, f.core, f.latch)
 	if err := f.mgr.Add(manager.RunnableFunc(w.Follow)); err != nil {
 		return err
 	}

@@ -118,7 +118,8 @@ func Setup(ctx context.Context, mgr ctrl.Manager, cfg Config, ports Ports) error
 	if e.PullSecret != "none" {
 		r.PullSecret = e.PullSecret
 	}
-	executions, err := setupExecutions(mgr, r, e.Workers)
+	latch := &pod.Latch{}
+	executions, err := setupExecutions(mgr, r, latch, e.Workers)
 	if err != nil {
 		return err
 	}
@@ -132,7 +133,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, cfg Config, ports Ports) error
 	if err := setupDuties(mgr, r, cfg, ports); err != nil {
 		return err
 	}
-	f := &fleet{mgr: mgr, engines: engines, executions: executions, records: records, targets: store, now: ports.Now, retention: e.Retention.Duration}
+	f := &fleet{mgr: mgr, latch: latch, engines: engines, executions: executions, records: records, targets: store, now: ports.Now, retention: e.Retention.Duration}
 	return f.setup()
 }
 
@@ -158,12 +159,15 @@ func policy(cfg Config) execution.Policy {
 	}
 }
 
-func setupExecutions(mgr ctrl.Manager, r *Reconciler, workers int) (controller.Controller, error) {
+func setupExecutions(mgr ctrl.Manager, r *Reconciler, latch *pod.Latch, workers int) (controller.Controller, error) {
 	return ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.WorkflowExecution{}).
 		Watches(&v1alpha1.WorkflowExecution{}, handler.EnqueueRequestsFromMapFunc(r.whoWaitsBehind)).
 		Watches(&v1alpha1.RemediationTarget{}, handler.EnqueueRequestsFromMapFunc(r.whoCares)).
 		Watches(&v1alpha1.Pause{}, handler.EnqueueRequestsFromMapFunc(r.whoIsPaused)).
-		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(whoRuns)).
+		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, obj client.Object) []reconcile.Request {
+			latch.See(obj)
+			return whoRuns(ctx, obj)
+		})).
 		Watches(&corev1.Event{}, handler.EnqueueRequestsFromMapFunc(r.whoIsWarned)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		Build(r.pulse.watch(reconcile.AsReconciler(mgr.GetClient(), r)))

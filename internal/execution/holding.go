@@ -63,11 +63,27 @@ func runFinished(s Snapshot) (Decision, bool) {
 			Phase: v1alpha1.PhaseCompleted, At: r.Finished, Reason: v1alpha1.ReasonCompleted, Message: r.Message,
 		}}, true
 	}
+	if !r.CodeStarted && !s.Execution.Status.UserCodeStarted && len(r.Alive) > 0 {
+		return s.notYetProved(), true
+	}
 	f := Classify(r, s.Execution.Status.Waiting)
 	if f.Reason == v1alpha1.FailureCancelled && r.StopReason == v1alpha1.FailureCancelled {
 		f.Message = s.whoCancelled()
 	}
 	return s.end(f, r.Finished), true
+}
+
+// notYetProved: a run has ended before its pods, one of which may just have created
+// a container. That no code had started is known when they have stopped. What the
+// run had waited for goes on to be told, for it may be what failed.
+func (s Snapshot) notYetProved() Decision {
+	if s.orphaned() {
+		return Decision{Do: Cancel, Stop: Stop{v1alpha1.CancelImmediate, v1alpha1.FailureExternallyDeleted}}
+	}
+	if told := s.Execution.Status.Waiting; told != nil {
+		return Decision{Waiting: told.DeepCopy(), Recheck: stopRecheck}
+	}
+	return s.stopping("The run has ended; whether its code had started is known when its pods have stopped")
 }
 
 // runGone: a run we know to have been created is absent, or somebody deletes it.

@@ -15,6 +15,7 @@ import (
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
 	"kubernaut.ai/kubernaut/internal/engine"
+	"kubernaut.ai/kubernaut/internal/engine/pod"
 	"kubernaut.ai/kubernaut/internal/execution"
 )
 
@@ -40,7 +41,8 @@ type Subject interface {
 // Witness is an Engine that follows the logs of steps while they run.
 type Witness struct {
 	Subject
-	core typedcorev1.CoreV1Interface
+	core  typedcorev1.CoreV1Interface
+	latch *pod.Latch
 
 	mu    sync.Mutex
 	ctx   context.Context // of Follow; nil before
@@ -50,9 +52,19 @@ type Witness struct {
 
 var _ engine.Witness = (*Witness)(nil)
 
-// New returns an engine that follows logs while Follow runs.
-func New(of Subject, core typedcorev1.CoreV1Interface) *Witness {
-	return &Witness{Subject: of, core: core}
+// New returns an engine that follows logs while Follow runs, and knows of started
+// code what the latch was shown.
+func New(of Subject, core typedcorev1.CoreV1Interface, latch *pod.Latch) *Witness {
+	return &Witness{Subject: of, core: core, latch: latch}
+}
+
+// LetGo lets the run go, and forgets it.
+func (w *Witness) LetGo(ctx context.Context, ref engine.Ref) error {
+	err := w.Subject.LetGo(ctx, ref)
+	if err == nil {
+		w.latch.Forget(ref.Execution)
+	}
+	return err
 }
 
 // Follow lets logs be followed until ctx ends.
@@ -68,6 +80,7 @@ func (w *Witness) Follow(ctx context.Context) error {
 // Observe reports the run, and begins to follow the steps that have begun.
 func (w *Witness) Observe(ctx context.Context, ref engine.Ref, how engine.Freshness) (execution.Run, error) {
 	run, pods, err := w.ObserveWithPods(ctx, ref, how)
+	run.CodeStarted = run.CodeStarted || w.latch.Started(ref.Execution)
 	switch {
 	case err != nil || !run.Ours:
 	case run.State == execution.RunFinished && run.Succeeded:
