@@ -10,12 +10,15 @@ import (
 	"kubernaut.ai/kubernaut/api/v1alpha1"
 )
 
-// behind remembers the last status that this process wrote of each execution, until
+// behind remembers the last version that this process wrote of each execution, until
 // its cache shows it: a decision on an older one would only meet a Conflict.
 type behind struct {
 	mu      sync.Mutex
 	version map[types.UID]uint64
 }
+
+// mostBehind bounds what is remembered: of those that are looked at no more, too.
+const mostBehind = 4096
 
 // behindRecheck is for a watch that has lost what was written.
 const behindRecheck = time.Second
@@ -27,7 +30,7 @@ func (b *behind) wrote(ex *v1alpha1.WorkflowExecution) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.version == nil {
+	if b.version == nil || len(b.version) >= mostBehind { // it saves conflicts, it prevents no harm
 		b.version = map[types.UID]uint64{}
 	}
 	b.version[ex.UID] = version

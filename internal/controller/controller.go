@@ -196,7 +196,11 @@ func (r *Reconciler) setFinalizer(ctx context.Context, ex *v1alpha1.WorkflowExec
 		settle(next)
 	}
 	guard := client.MergeFromWithOptions(ex, client.MergeFromWithOptimisticLock{})
-	return client.IgnoreNotFound(r.Client.Patch(ctx, next, guard))
+	if err := r.Client.Patch(ctx, next, guard); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	r.behind.wrote(next)
+	return nil
 }
 
 // settle marks an execution that owes nothing any more.

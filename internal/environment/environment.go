@@ -39,6 +39,7 @@ type Options struct {
 	Only     []string                 // names of steps or components: these and what they need; empty: everything
 	Cores    int                      // how many steps that keep a core busy may run at once; 0: as many as the machine has
 	Timeouts map[string]time.Duration // how long steps may take, by name; "all": every other step
+	AuditLog bool                     // the local cluster's API server writes down every change, and who made it
 	Keep     bool                     // a node that does not become ready is not ended, for a look
 }
 
@@ -312,6 +313,24 @@ func Kubeconfig(ctx context.Context, name string) ([]byte, error) {
 		return nil, fmt.Errorf("%w (%w)", ErrNotRunning, err)
 	}
 	return raw, nil
+}
+
+// AuditLog is the file to which the API server of a local environment writes who
+// changed what, when it was brought up with Options.AuditLog.
+func AuditLog(name string) (string, error) {
+	w, err := existing(Options{Name: name})
+	if err != nil {
+		return "", err
+	}
+	c, err := w.anyCluster()
+	if err != nil {
+		return "", err
+	}
+	node, ok := c.(*local.Cluster)
+	if !ok {
+		return "", fmt.Errorf("environment %s is not on a local cluster: its API server's audit log is where its owner has it", name)
+	}
+	return node.AuditLog(), nil
 }
 
 // Check looks at everything the environment needs from the machine.

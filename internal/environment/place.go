@@ -143,7 +143,7 @@ func (w *world) newCluster() (cluster.Cluster, error) {
 		})
 	}
 	return local.New(w.cache, local.Options{
-		Name: w.options.Name, Port: w.options.Port, Checked: true, Keep: w.options.Keep,
+		Name: w.options.Name, Port: w.options.Port, Checked: true, Keep: w.options.Keep, AuditLog: w.options.AuditLog,
 		Registry: &local.Registry{Host: host, Address: registryAddress, CA: ca.Cert},
 	})
 }

@@ -64,7 +64,7 @@ func TestMain(m *testing.M) {
 
 // suite brings the environment up, runs the specs and takes it down again.
 func suite(ctx context.Context, m *testing.M) (code int, err error) {
-	options := environment.Options{Name: environmentName}
+	options := environment.Options{Name: environmentName, AuditLog: true}
 	sink := progress.Plain(os.Stderr)
 	defer sink.Close()
 	defer func() {

@@ -61,6 +61,7 @@ func newUp(f *cli.Factory, name *string) *cobra.Command {
 	flags.Var(&timeouts{&o.Timeouts}, "timeout", "`step=time` after which a step counts as stuck; all=time for every other step (default: five times its slowest so far, at least 3m)")
 	placeFlags(flags, &o.Place)
 	flags.BoolVar(&o.Keep, "keep", false, "keep a node that does not become ready, for a look at it")
+	flags.BoolVar(&o.AuditLog, "audit-log", false, "the API server of a new local cluster writes down who changes what, in the folder of its logs")
 	progressFlag(cmd, &show)
 	return cmd
 }

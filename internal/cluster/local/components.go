@@ -53,7 +53,7 @@ func (n node) etcd() []string {
 }
 
 func (n node) apiServer() []string {
-	return []string{
+	flags := []string{
 		n.program(apiServer), "--advertise-address=" + nodeIP, "--secure-port=6443", "--allow-privileged", "--profiling=false",
 		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
 		"--service-cluster-ip-range=" + serviceCIDR, "--enable-aggregator-routing",
@@ -70,6 +70,10 @@ func (n node) apiServer() []string {
 		"--requestheader-username-headers=X-Remote-User",
 		"--proxy-client-cert-file=" + n.cert("front-proxy-client"), "--proxy-client-key-file=" + n.key("front-proxy-client"),
 	}
+	if n.Audited {
+		flags = append(flags, "--audit-policy-file="+n.config("audit-policy.yaml"), "--audit-log-path="+n.log("audit"))
+	}
+	return flags
 }
 
 // client is how a control plane program reaches the API server, and serves.

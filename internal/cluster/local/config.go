@@ -49,7 +49,7 @@ func (n node) Kubeconfig() string      { return n.config(kubeProxy + ".kubeconfi
 // writeConfigs writes what the components read.
 func (n node) writeConfigs(certs map[string]pki.Pair, ca []byte) error {
 	contents := map[string][]byte{}
-	for _, name := range []string{"kubelet.yaml", "kube-proxy.yaml", "containerd.toml"} {
+	for _, name := range []string{"kubelet.yaml", "kube-proxy.yaml", "containerd.toml", "audit-policy.yaml"} {
 		content, err := render(name, n)
 		if err != nil {
 			return err

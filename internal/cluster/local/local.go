@@ -24,6 +24,7 @@ type Options struct {
 	Registry *Registry
 	Checked  bool // the caller has done Check: Up does not repeat it
 	Keep     bool // a node that does not become ready stays for a look
+	AuditLog bool // the API server writes down every change, and who made it
 }
 
 // Cluster is one local cluster. It holds no state: everything is on disk, so
@@ -51,9 +52,14 @@ func New(cache build.Cache, o Options) (*Cluster, error) {
 		Dir:      filepath.Join(cache.Dir, "env", o.Name, "node"),
 		Content:  filepath.Join(cache.Dir, "content", o.Name),
 		Registry: o.Registry,
+		Audited:  o.AuditLog,
 	}
 	return &Cluster{cache: cache, options: o, node: n}, nil
 }
+
+// AuditLog is the file that the API server writes its audit log to, when it was
+// asked to.
+func (c *Cluster) AuditLog() string { return c.node.log("audit") }
 
 // Up makes sure that the node runs and is ready.
 func (c *Cluster) Up(ctx context.Context, say func(note string)) error {

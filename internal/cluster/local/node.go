@@ -38,6 +38,7 @@ type node struct {
 	CNI      string // folder of the network plugins
 	Runc     string
 	Registry *Registry `json:",omitempty"`
+	Audited  bool      `json:",omitempty"` // the API server writes an audit log
 }
 
 func (n node) hostname() string { return "kubernaut-" + n.Name }
