@@ -46,6 +46,7 @@ soak: ## ten minutes of random crashes and broken connections around Data Storag
 
 verify: generate lint ## generated files up to date, formatting, lint, the import rule
 	@git diff --exit-code --stat -- . || { echo "verify: generated or formatted files differ from what is committed (see above): run 'make generate' and commit"; exit 1; }
+	@! git grep -nE '^(<<<<<<<|>>>>>>>)( |$$)' || { echo 'verify: marks of a merge were committed (see above)'; exit 1; }
 	go test -short -run Import ./test/imports
 
 lint: ## vet and golangci-lint
