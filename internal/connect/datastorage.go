@@ -134,8 +134,12 @@ func ExplainDataStorage(err error) error {
 		return fmt.Errorf("Data Storage is not installed in this cluster; install it with: kubernaut env up (%w)", err)
 	case isUnready: // how we got there helps nobody
 		return fmt.Errorf("Data Storage does not run: %w", unready)
-	case errors.Is(err, datastorage.ErrForbidden), errors.Is(err, datastorage.ErrUnauthenticated):
-		return fmt.Errorf("%w; it needs rights in group datastorage.kubernaut.ai", err)
+	case errors.Is(err, datastorage.ErrUnauthenticated):
+		return fmt.Errorf("%w; it takes tokens of its own cluster, made for the audience %s", err, datastorage.TokenAudience)
+	case errors.Is(err, datastorage.ErrForbidden):
+		return fmt.Errorf("%w; see who may what: kubectl get clusterroles -l app.kubernetes.io/part-of=kubernaut; "+
+			"and bind one: kubectl create clusterrolebinding NAME --clusterrole=ROLE --user=USER (or, with a client certificate, --serviceaccount=%s:%s)",
+			err, v1alpha1.SystemNamespace, v1alpha1.CommandLineAccount)
 	case errors.Is(err, datastorage.ErrUnavailable):
 		return fmt.Errorf("%w; look at: kubectl -n %s get pods, and at the log of deployment/datastorage", err, v1alpha1.SystemNamespace)
 	}

@@ -35,13 +35,12 @@ func (m masker) mask(text string) string {
 	return text
 }
 
-// Masked returns ex with the values of its secret parameters hidden, for output.
+// Masked returns ex as it is shown: with the values of its secret parameters hidden,
+// and without managedFields, which kubectl leaves out too.
 func Masked(ex *v1alpha1.WorkflowExecution) *v1alpha1.WorkflowExecution {
-	secrets := secretsOf(ex)
-	if len(secrets) == 0 {
-		return ex
-	}
 	shown := ex.DeepCopy()
+	shown.ManagedFields = nil
+	secrets := secretsOf(ex)
 	for name, value := range shown.Spec.Parameters {
 		shown.Spec.Parameters[name] = secrets.mask(value)
 	}

@@ -72,6 +72,7 @@ func records(ctx context.Context, c *connect.Cluster) (*v1alpha1.RemediationTarg
 	}
 	for i := range list.Items {
 		list.Items[i].APIVersion, list.Items[i].Kind = v1alpha1.GroupVersion.String(), "RemediationTarget"
+		list.Items[i].ManagedFields = nil // kubectl leaves them out too
 	}
 	list.APIVersion, list.Kind = v1alpha1.GroupVersion.String(), "RemediationTargetList"
 	slices.SortFunc(list.Items, func(a, b v1alpha1.RemediationTarget) int { return strings.Compare(a.Spec.Target, b.Spec.Target) })
