@@ -12,7 +12,9 @@ import (
 
 	pipelinev1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"knative.dev/pkg/apis"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -125,17 +127,30 @@ func once(at *time.Time) {
 	}
 }
 
+// follow shows every object of a namespace as it changes. The API server ends a watch
+// that falls behind; the next one begins with all there is.
+func (s *stand) follow(kind client.ObjectList, namespace string, show func(watch.Event)) {
+	for s.ctx.Err() == nil {
+		events, err := s.client.Watch(s.ctx, kind, client.InNamespace(namespace))
+		if err != nil {
+			if s.ctx.Err() == nil {
+				s.b.Errorf("watching: %v", err)
+			}
+			return
+		}
+		for e := range events.ResultChan() {
+			show(e)
+		}
+		events.Stop()
+	}
+}
+
 // watch notes when executions end and when nothing is owed for them any more.
 func (s *stand) watch() {
-	events, err := s.client.Watch(s.ctx, &v1alpha1.WorkflowExecutionList{}, client.InNamespace(users))
-	if err != nil {
-		panic(err) // the API server has just answered
-	}
-	defer events.Stop()
-	for e := range events.ResultChan() {
+	s.follow(&v1alpha1.WorkflowExecutionList{}, users, func(e watch.Event) {
 		ex, ok := e.Object.(*v1alpha1.WorkflowExecution)
 		if !ok || ex.Labels["bench"] != "" {
-			continue
+			return
 		}
 		switch {
 		case ex.Labels[v1alpha1.LabelSettled] != "":
@@ -143,16 +158,11 @@ func (s *stand) watch() {
 		case ex.Status.CompletionTime != nil:
 			s.see(ex.Name, func(at *sighting) { once(&at.terminal) })
 		}
-	}
+	})
 }
 
 // tekton completes every run as soon as it is there.
 func (s *stand) tekton() {
-	events, err := s.client.Watch(s.ctx, &pipelinev1.PipelineRunList{}, client.InNamespace(v1alpha1.WorkflowNamespace))
-	if err != nil {
-		panic(err) // the API server has just answered
-	}
-	defer events.Stop()
 	runs := make(chan *pipelinev1.PipelineRun, 10000)
 	defer close(runs)
 	for range 16 {
@@ -162,12 +172,13 @@ func (s *stand) tekton() {
 			}
 		}()
 	}
-	for e := range events.ResultChan() {
-		if pr, ok := e.Object.(*pipelinev1.PipelineRun); ok && e.Type == "ADDED" && pr.Annotations[v1alpha1.AnnotationExecution] != "" {
+	s.follow(&pipelinev1.PipelineRunList{}, v1alpha1.WorkflowNamespace, func(e watch.Event) {
+		pr, ok := e.Object.(*pipelinev1.PipelineRun)
+		if ok && e.Type == watch.Added && !pr.IsDone() && pr.Annotations[v1alpha1.AnnotationExecution] != "" {
 			s.see(executionOf(pr), func(at *sighting) { once(&at.run) })
 			runs <- pr
 		}
-	}
+	})
 }
 
 func executionOf(pr *pipelinev1.PipelineRun) string {
@@ -177,7 +188,7 @@ func executionOf(pr *pipelinev1.PipelineRun) string {
 func (s *stand) complete(pr *pipelinev1.PipelineRun) {
 	finish(pr)
 	if err := s.client.Status().Update(s.ctx, pr); err != nil {
-		if s.ctx.Err() == nil {
+		if s.ctx.Err() == nil && !apierrors.IsConflict(err) { // it was shown twice
 			s.b.Errorf("completing %s: %v", pr.Name, err)
 		}
 		return
