@@ -25,7 +25,6 @@ import (
 type Kube struct {
 	Config *rest.Config // as an administrator
 	env    *envtest.Environment
-	letGo  func() // of what ends the servers when this process is killed
 	// withheld are kinds that it does not have yet.
 	withheld []*apiextensionsv1.CustomResourceDefinition
 }
@@ -98,25 +97,19 @@ func start(etcd *envtest.Etcd, without func(*apiextensionsv1.CustomResourceDefin
 		name, value, _ := strings.Cut(flag, "=")
 		arguments.Append(name, value)
 	}
-	others := childrenOf(assets)
+	if err := guard(); err != nil {
+		return nil, err
+	}
 	cfg, err := env.Start()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("starting kube-apiserver: %w", err), env.Stop())
 	}
 	cfg.QPS = -1
-	ours := slices.DeleteFunc(childrenOf(assets), func(pid int) bool { return slices.Contains(others, pid) })
-	letGo, err := guard(ours)
-	if err != nil {
-		return nil, errors.Join(err, env.Stop())
-	}
-	return &Kube{Config: cfg, env: env, letGo: letGo, withheld: withheld}, nil
+	return &Kube{Config: cfg, env: env, withheld: withheld}, nil
 }
 
 // Stop ends the servers.
-func (k *Kube) Stop() error {
-	k.letGo()
-	return k.env.Stop()
-}
+func (k *Kube) Stop() error { return k.env.Stop() }
 
 // kinds are the CRDs of Kubernaut and of Tekton.
 func kinds(checkout string) ([]*apiextensionsv1.CustomResourceDefinition, error) {

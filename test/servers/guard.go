@@ -2,60 +2,41 @@ package servers
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
+	"sync"
 	"syscall"
+
+	"github.com/google/uuid"
 )
 
-// guard ends processes when this one ends, however it does, and returns how to let
-// go of them. Those of envtest have no parent-death signal, and one that outlives
-// its test keeps a port, memory and every lock that it inherited. A shell waits at
-// a pipe that the kernel closes with us.
-func guard(pids []int) (release func(), err error) {
-	arguments := []string{"-c", `read -r _; kill -9 "$@"`, "guard"}
-	for _, pid := range pids {
-		arguments = append(arguments, strconv.Itoa(pid))
-	}
-	shell := exec.Command("/bin/sh", arguments...)
+// marker stands in the environment of every server that this program starts.
+const marker = "KUBERNAUT_TEST_PROGRAM"
+
+// lifeline is the pipe that the shell of guard waits at: open, and reachable, for as
+// long as we live.
+var lifeline io.Closer
+
+// guard ends the servers that outlive this program, however it ended. Those of
+// envtest have no parent-death signal, and one that stays keeps a port, memory and
+// every lock that it inherited. A shell waits at a pipe that the kernel closes with
+// us, and looks for whoever bears our mark.
+var guard = sync.OnceValue(func() error {
+	mark := uuid.NewString()
+	shell := exec.Command("/bin/sh", "-c", `
+		read -r _
+		for process in /proc/[0-9]*; do
+			if grep -qszFx "$0" "$process/environ"; then kill -9 "${process#/proc/}"; fi
+		done`, marker+"="+mark)
+	shell.Env = []string{"PATH=/usr/bin:/bin"}
 	shell.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is not for it
-	pipe, err := shell.StdinPipe()
-	if err != nil {
-		return nil, err
+	var err error
+	if lifeline, err = shell.StdinPipe(); err != nil {
+		return err
 	}
 	if err := shell.Start(); err != nil {
-		return nil, fmt.Errorf("guarding the servers: %w", err)
+		return fmt.Errorf("guarding the servers: %w", err)
 	}
-	return func() {
-		_ = shell.Process.Kill() // before the pipe closes
-		_ = shell.Wait()
-		_ = pipe.Close()
-	}, nil
-}
-
-// childrenOf are the processes that this one has started from programs in a folder.
-func childrenOf(dir string) []int {
-	lists, err := filepath.Glob("/proc/self/task/*/children")
-	if err != nil {
-		return nil
-	}
-	var found []int
-	for _, list := range lists {
-		raw, err := os.ReadFile(list)
-		if err != nil {
-			continue // the thread has ended; its children have another parent now
-		}
-		for field := range strings.FieldsSeq(string(raw)) {
-			pid, err := strconv.Atoi(field)
-			line, readErr := os.ReadFile(filepath.Join("/proc", field, "cmdline"))
-			if err == nil && readErr == nil && strings.HasPrefix(string(line), dir+"/") {
-				found = append(found, pid)
-			}
-		}
-	}
-	slices.Sort(found)
-	return slices.Compact(found)
-}
+	return os.Setenv(marker, mark)
+})

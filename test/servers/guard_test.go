@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -55,6 +56,29 @@ func serveUntilKilled(t *testing.T) {
 	must(t, err)
 	_, err = StartAPIServer()
 	must(t, err)
-	fmt.Println(strings.Trim(fmt.Sprint(childrenOf(assets)), "[]"))
+	fmt.Println(strings.Trim(fmt.Sprint(childrenOf(t, assets)), "[]"))
 	select {}
+}
+
+// childrenOf are the processes that this one has started from programs in a folder.
+func childrenOf(t *testing.T, dir string) []int {
+	t.Helper()
+	lists, err := filepath.Glob("/proc/self/task/*/children")
+	must(t, err)
+	var found []int
+	for _, list := range lists {
+		raw, err := os.ReadFile(list)
+		if err != nil {
+			continue // the thread has ended; its children have another parent now
+		}
+		for field := range strings.FieldsSeq(string(raw)) {
+			pid, err := strconv.Atoi(field)
+			must(t, err)
+			line, err := os.ReadFile(filepath.Join("/proc", field, "cmdline"))
+			if err == nil && strings.HasPrefix(string(line), dir+"/") {
+				found = append(found, pid)
+			}
+		}
+	}
+	return found
 }
