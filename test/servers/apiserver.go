@@ -97,7 +97,7 @@ func start(etcd *envtest.Etcd, without func(*apiextensionsv1.CustomResourceDefin
 		name, value, _ := strings.Cut(flag, "=")
 		arguments.Append(name, value)
 	}
-	if err := guard(); err != nil {
+	if _, err := guard(); err != nil {
 		return nil, err
 	}
 	cfg, err := env.Start()

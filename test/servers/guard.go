@@ -14,15 +14,12 @@ import (
 // marker stands in the environment of every server that this program starts.
 const marker = "KUBERNAUT_TEST_PROGRAM"
 
-// lifeline is the pipe that the shell of guard waits at: open, and reachable, for as
-// long as we live.
-var lifeline io.Closer
-
 // guard ends the servers that outlive this program, however it ended. Those of
 // envtest have no parent-death signal, and one that stays keeps a port, memory and
 // every lock that it inherited. A shell waits at a pipe that the kernel closes with
-// us, and looks for whoever bears our mark.
-var guard = sync.OnceValue(func() error {
+// us, and looks for whoever bears our mark. The pipe is the result, so that it stays
+// reachable, and thus open, for as long as we live.
+var guard = sync.OnceValues(func() (lifeline io.Closer, err error) {
 	mark := uuid.NewString()
 	shell := exec.Command("/bin/sh", "-c", `
 		read -r _
@@ -31,12 +28,11 @@ var guard = sync.OnceValue(func() error {
 		done`, marker+"="+mark)
 	shell.Env = []string{"PATH=/usr/bin:/bin"}
 	shell.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is not for it
-	var err error
 	if lifeline, err = shell.StdinPipe(); err != nil {
-		return err
+		return nil, err
 	}
 	if err := shell.Start(); err != nil {
-		return fmt.Errorf("guarding the servers: %w", err)
+		return nil, fmt.Errorf("guarding the servers: %w", err)
 	}
-	return os.Setenv(marker, mark)
+	return lifeline, os.Setenv(marker, mark)
 })
