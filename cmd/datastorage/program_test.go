@@ -70,7 +70,8 @@ func newProgram(t testing.TB, databaseURL, redisURL string) *program {
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("the log of datastorage:\n%s", p.log)
+			log := p.log.String()
+			t.Logf("the end of the log of datastorage:\n%s", log[max(0, len(log)-20_000):])
 		}
 	})
 	return p
