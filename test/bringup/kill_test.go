@@ -55,6 +55,24 @@ func TestKilledAtAnyMomentItGoesOn(t *testing.T) {
 	}
 }
 
+// TestNodeThatWasKilledIsBroughtUpAgain ends the node with all that runs in it, as
+// the abrupt end of a machine would. What was ready then is not taken for ready.
+func TestNodeThatWasKilledIsBroughtUpAgain(t *testing.T) {
+	if os.Getenv("KUBERNAUT_TEST") != "full" {
+		t.Skip("takes minutes: run make test-full")
+	}
+	e := needed(t, "power-cut")
+	e.run("up", "--progress", "plain")
+	for range 3 {
+		e.killNode()
+		e.run("up", "--progress", "plain")
+		e.run("status")
+		if r := e.report(); !r.Ready {
+			t.Errorf("not everything is ready: %+v", r)
+		}
+	}
+}
+
 // TestTwoEnvironmentsSideBySide brings a part of each up, and takes one down
 // beside the other.
 func TestTwoEnvironmentsSideBySide(t *testing.T) {

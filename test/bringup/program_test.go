@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"kubernaut.ai/kubernaut/internal/build"
 	"kubernaut.ai/kubernaut/internal/environment/progress"
 	"kubernaut.ai/kubernaut/internal/environment/report"
@@ -116,6 +118,26 @@ func (e *environment) killedAt(at func(progress.Event) bool) bool {
 	}
 	_ = cmd.Wait() // it was killed, or had come to its end before
 	return killed
+}
+
+// killNode ends the first process of the node, and thereby all others in it.
+func (e *environment) killNode() {
+	e.Helper()
+	dir, err := build.Dir()
+	if err != nil {
+		e.Fatal(err)
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, "env", e.name, "node", "record.json"))
+	if err != nil {
+		e.Fatal(err)
+	}
+	var record struct{ Init struct{ PID int } }
+	if err := json.Unmarshal(raw, &record); err != nil || record.Init.PID < 2 {
+		e.Fatalf("the node's record %s: %v", raw, err)
+	}
+	if err := unix.Kill(record.Init.PID, unix.SIGKILL); err != nil {
+		e.Fatal(err)
+	}
 }
 
 func (e *environment) report() report.Report {

@@ -62,11 +62,15 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// suite brings the environment up, runs the specs and takes it down again.
+// suite brings the environment up, runs the specs and takes it down again. What a
+// run that was killed has left is not begun with.
 func suite(ctx context.Context, m *testing.M) (code int, err error) {
 	options := environment.Options{Name: environmentName, AuditLog: true}
 	sink := progress.Plain(os.Stderr)
 	defer sink.Close()
+	if err := environment.Down(ctx, options); err != nil {
+		return 1, err
+	}
 	defer func() {
 		if downErr := environment.Down(context.WithoutCancel(ctx), options); err == nil {
 			err = downErr

@@ -74,7 +74,7 @@ func eventually(t *testing.T, what string, question func(context.Context) error)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var last error
-	err := poll(ctx, func(context.Context) error {
+	err := poll(ctx, askPatience, func(context.Context) error {
 		last = question(ctx)
 		return last
 	})

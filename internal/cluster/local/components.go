@@ -30,13 +30,13 @@ const containerdSocket = "/run/containerd/containerd.sock"
 // components are the programs of a node.
 func (n node) components() []component {
 	return []component{
-		{etcd, nil, n.etcd(), n.https("https://127.0.0.1:2379/readyz", "etcd-ca", "etcd-client")},
-		{containerd, nil, []string{n.program(containerd), "--config", n.config("containerd.toml")}, dial("unix", containerdSocket)},
-		{apiServer, []string{etcd}, n.apiServer(), n.https("https://127.0.0.1:6443/readyz", "ca", "admin")},
-		{controllers, []string{apiServer}, n.controllers(), n.https("https://127.0.0.1:10257/healthz", "ca", "admin")},
-		{scheduler, []string{apiServer}, n.scheduler(), n.https("https://127.0.0.1:10259/readyz", "ca", "admin")},
-		{kubelet, []string{apiServer, containerd}, n.kubelet(), plain("http://127.0.0.1:10248/healthz")},
-		{kubeProxy, []string{apiServer}, n.kubeProxy(), plain("http://127.0.0.1:10256/healthz")},
+		{etcd, nil, n.etcd(), n.https("https://127.0.0.1:2379/readyz", "etcd-ca", "etcd-client"), nil},
+		{containerd, nil, []string{n.program(containerd), "--config", n.config("containerd.toml")}, dial("unix", containerdSocket), nil},
+		{apiServer, []string{etcd}, n.apiServer(), n.https("https://127.0.0.1:6443/readyz", "ca", "admin"), n.forget},
+		{controllers, []string{apiServer}, n.controllers(), n.https("https://127.0.0.1:10257/healthz", "ca", "admin"), nil},
+		{scheduler, []string{apiServer}, n.scheduler(), n.https("https://127.0.0.1:10259/readyz", "ca", "admin"), nil},
+		{kubelet, []string{apiServer, containerd}, n.kubelet(), plain("http://127.0.0.1:10248/healthz"), nil},
+		{kubeProxy, []string{apiServer}, n.kubeProxy(), plain("http://127.0.0.1:10256/healthz"), nil},
 	}
 }
 
@@ -193,17 +193,18 @@ func (n node) nodeReady(client *http.Client, server string) func(context.Context
 func readyCondition(raw []byte) error {
 	var object struct {
 		Status struct {
-			Conditions []struct{ Type, Status, Message string }
+			Conditions []struct{ Type, Status, Message, LastHeartbeatTime string }
 		}
 	}
 	if err := json.Unmarshal(raw, &object); err != nil {
 		return err
 	}
 	for _, c := range object.Status.Conditions {
-		if c.Type == "Ready" && c.Status == "True" {
+		switch {
+		case c.Type != "Ready" || c.LastHeartbeatTime == "": // or it is what the last start left
+		case c.Status == "True":
 			return nil
-		}
-		if c.Type == "Ready" {
+		default:
 			return errors.New(c.Message)
 		}
 	}

@@ -241,8 +241,9 @@ func TestNarratorRepeatsOnceASecond(t *testing.T) {
 
 func TestReadyConditionSaysWhyNot(t *testing.T) {
 	for raw, want := range map[string]string{
-		`{"status":{"conditions":[{"type":"MemoryPressure","status":"False"},{"type":"Ready","status":"True"}]}}`: "",
-		`{"status":{"conditions":[{"type":"Ready","status":"False","message":"no network"}]}}`:                    "no network",
+		`{"status":{"conditions":[{"type":"MemoryPressure","status":"False"},{"type":"Ready","status":"True","lastHeartbeatTime":"2026-01-02T03:04:05Z"}]}}`: "",
+		`{"status":{"conditions":[{"type":"Ready","status":"False","message":"no network","lastHeartbeatTime":"2026-01-02T03:04:05Z"}]}}`:                    "no network",
+		`{"status":{"conditions":[{"type":"Ready","status":"True","lastHeartbeatTime":null}]}}`:                                                              "has not said",
 		`{"status":{}}`: "has not said",
 		`{`:             "unexpected end",
 	} {

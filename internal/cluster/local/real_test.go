@@ -181,8 +181,13 @@ func pidOf(t *testing.T, c *Cluster, name string) int {
 }
 
 // initKilled ends the node's first process, as an abrupt end of the machine
-// would. What the cluster knew is still known afterwards.
+// would. What the cluster knew is still known afterwards, but for what has ended.
 func initKilled(t *testing.T, c *Cluster) {
+	const readyAndContainer = `jsonpath={.status.conditions[?(@.type=="Ready")].status} {.status.containerStatuses[0].containerID}`
+	ready, err := kubectl(t, c, "", "get", "pod", "web", "-o", readyAndContainer)
+	if err != nil || !strings.HasPrefix(ready, "True ") {
+		t.Fatalf("pod web: %s (%v)", ready, err)
+	}
 	first := belongings(t, c)
 	if err := initOf(t, c).kill(t.Context()); err != nil {
 		t.Fatal(err)
@@ -192,7 +197,17 @@ func initKilled(t *testing.T, c *Cluster) {
 	}
 	first.ended(t)
 	up(t, c)
-	if out, err := kubectl(t, c, "", "wait", "--for=condition=Ready", "pod/web", "pod/client", "--timeout=60s"); err != nil {
+	eventually(t, "pod web is ready", func(context.Context) error {
+		now, err := kubectl(t, c, "", "get", "pod", "web", "-o", readyAndContainer)
+		if now == ready {
+			t.Fatalf("with the container of the node's last start pod web is said to be ready: %s", now)
+		}
+		if err != nil || !strings.HasPrefix(now, "True ") {
+			return fmt.Errorf("%s (%w)", now, err)
+		}
+		return nil
+	})
+	if out, err := kubectl(t, c, "", "wait", "--for=condition=Ready", "pod/client", "--timeout=60s"); err != nil {
 		t.Fatal(out)
 	}
 	eventually(t, "the Service answers", func(context.Context) error { return fetch(t, c, "client") })

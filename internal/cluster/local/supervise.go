@@ -17,6 +17,7 @@ type component struct {
 	after []string // names of those that must be ready before it is started
 	argv  []string
 	ready func(context.Context) error // asks the program itself
+	first func(context.Context) error // done once when it is ready, before those after it are started; may be nil
 }
 
 // report is what init tells the machine's side, in the node's status file.
@@ -50,6 +51,9 @@ const (
 	firstPause = 500 * time.Millisecond
 	longPause  = 10 * time.Second
 	settled    = time.Minute // who ran that long begins again with the first pause
+
+	askPatience   = time.Second      // for an answer whether a program is ready
+	firstPatience = 30 * time.Second // for what is done when it is ready for the first time
 )
 
 func newSupervisor(n node, self process, log *slog.Logger, all []component) *supervisor {
@@ -106,7 +110,7 @@ func (s *supervisor) run(ctx context.Context, c component) (problem string) {
 
 // ask asks the component until it is ready.
 func (s *supervisor) ask(ctx context.Context, c component) {
-	err := poll(ctx, func(ctx context.Context) error {
+	err := poll(ctx, askPatience, func(ctx context.Context) error {
 		err := c.ready(ctx)
 		if err != nil && ctx.Err() == nil {
 			s.change(c.name, func(status *componentReport) { status.Problem = "not ready: " + err.Error() })
@@ -116,23 +120,49 @@ func (s *supervisor) ask(ctx context.Context, c component) {
 	if err != nil {
 		return // it ended
 	}
+	if err := s.firstTime(ctx, c); err != nil {
+		return
+	}
 	s.log.Info("Component is ready", "component", c.name)
 	s.change(c.name, func(status *componentReport) { status.Ready, status.Problem, status.Failures = true, "", 0 })
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	select {
-	case <-s.ready[c.name]:
-	default:
+	if !s.wasReady(c.name) {
 		close(s.ready[c.name])
 	}
 }
 
-// poll asks until there is no error, or ctx ends. Each question has a second.
-func poll(ctx context.Context, question func(context.Context) error) error {
+// wasReady says whether a component has been ready since the node started.
+func (s *supervisor) wasReady(name string) bool {
+	select {
+	case <-s.ready[name]:
+		return true
+	default:
+		return false
+	}
+}
+
+// firstTime does what is to be done when a component is ready for the first time,
+// until that succeeds.
+func (s *supervisor) firstTime(ctx context.Context, c component) error {
+	if c.first == nil || s.wasReady(c.name) {
+		return nil
+	}
+	return poll(ctx, firstPatience, func(ctx context.Context) error {
+		err := c.first(ctx)
+		if err != nil && ctx.Err() == nil {
+			s.change(c.name, func(status *componentReport) { status.Problem = "not ready: " + err.Error() })
+		}
+		return err
+	})
+}
+
+// poll asks until there is no error, or ctx ends. Each question may take so long.
+func poll(ctx context.Context, patience time.Duration, question func(context.Context) error) error {
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
 	for {
-		one, cancel := context.WithTimeout(ctx, time.Second)
+		one, cancel := context.WithTimeout(ctx, patience)
 		err := question(one)
 		cancel()
 		if err == nil {
@@ -151,7 +181,7 @@ func (s *supervisor) watchNode(ctx context.Context, ask func(context.Context) er
 	<-s.ready[kubelet]
 	const calm = 5 * time.Second // between questions, once it was ready
 	for {
-		s.setNode(poll(ctx, func(ctx context.Context) error {
+		s.setNode(poll(ctx, askPatience, func(ctx context.Context) error {
 			err := ask(ctx)
 			s.setNode(err)
 			return err

@@ -203,7 +203,7 @@ func setLimit(c container) string {
 // crash is a container that ends by itself, for a reason that only it knows.
 func crash(c container) (Finding, bool) {
 	t, ended := c.ended()
-	if !ended || c.well() {
+	if !ended || c.well() || lost(t) {
 		return Finding{}, false
 	}
 	lines := lastOf(c.lines(), 10)
@@ -217,6 +217,12 @@ func crash(c container) (Finding, bool) {
 		f.Evidence = append(f.Evidence, c.logEvidence(lines))
 	}
 	return c.found(f)
+}
+
+// lost tells whether nobody knows how a container ended, because the node ended
+// with it: it is no evidence about its program.
+func lost(t *corev1.ContainerStateTerminated) bool {
+	return t.Reason == "Unknown" || t.Reason == "ContainerStatusUnknown"
 }
 
 func (c container) previousFlag() string {

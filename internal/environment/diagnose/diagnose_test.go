@@ -262,6 +262,18 @@ func TestAStepIsExplainedByWhatItWaitedFor(t *testing.T) {
 	}
 }
 
+// A container that ended with its node tells nothing of its program, however often.
+func TestAContainerThatEndedWithItsNode(t *testing.T) {
+	const lost = `containerID: a, state: {running: {}}, lastState: {terminated: {exitCode: 255, reason: Unknown}}`
+	d := Of(Snapshot{
+		Namespaces: []string{"shop"}, Objects: objects(t, strings.Replace(pod, "STATE", lost, 1)),
+		Logs: []Log{{Namespace: "shop", Pod: "web-1", Container: "main", Previous: true, Lines: []string{"ready to accept connections"}}},
+	})
+	if len(d.Findings) != 0 {
+		t.Errorf("got\n%s", d.Text())
+	}
+}
+
 func TestAbsentWhereNothingCouldBeReadSaysNothing(t *testing.T) {
 	const refers = `{apiVersion: v1, kind: Pod, metadata: {name: web, namespace: shop}, spec: {containers: [{name: main, image: x, envFrom: [{secretRef: {name: s}}]}]}, status: {phase: Pending, containerStatuses: [{name: main, ready: false, state: {waiting: {reason: CreateContainerConfigError, message: m}}}]}}`
 	s := Snapshot{Namespaces: []string{"shop"}, Objects: objects(t, refers)}
