@@ -34,7 +34,9 @@ const (
 	ConditionAuditRecorded = "AuditRecorded"
 )
 
-// Reasons of conditions that are neither a FailureReason nor a SkipReason.
+// Reasons of conditions and of waits that are neither a FailureReason nor a
+// SkipReason. Ending announces that an execution is about to end without having
+// held its target; it may still be taken back.
 const (
 	ReasonLocked         = "Locked"
 	ReasonReleased       = "Released"
@@ -45,6 +47,7 @@ const (
 	ReasonRunning        = "Running"
 	ReasonStopping       = "Stopping"
 	ReasonStopped        = "Stopped"
+	ReasonEnding         = "Ending"
 	ReasonCompleted      = "Completed"
 	ReasonAcknowledged   = "Acknowledged"
 	ReasonPending        = "Pending"
@@ -218,6 +221,9 @@ type RunReference struct {
 	Namespace string `json:"namespace"`
 	// +optional
 	UID types.UID `json:"uid,omitempty"`
+	// Engine is what carries it out: tekton or job.
+	// +optional
+	Engine string `json:"engine,omitempty"`
 }
 
 // RunStatus is what a run last said of itself.

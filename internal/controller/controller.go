@@ -74,7 +74,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, ex *v1alpha1.WorkflowExecuti
 		return ctrl.Result{}, fmt.Errorf("observing: %w", err)
 	}
 	d := execution.Decide(s)
-	if d.Ending != nil && !s.Target.Fresh { // an ending is never decided on a record that may be out of date
+	if d.Concludes() && !s.Target.Fresh {
 		if err := r.observeRecord(ctx, &s, engine.Fresh); err != nil {
 			return ctrl.Result{}, fmt.Errorf("observing: %w", err)
 		}
@@ -124,12 +124,15 @@ func (r *Reconciler) act(ctx context.Context, s *execution.Snapshot, d execution
 	case execution.Release:
 		return true, r.changed(s)(r.Targets.Release(ctx, s.Target.Object, target.OutcomeOf(ex)))
 	}
-	e, err := r.engineOf(s)
+	e, err := r.Engines.Get(engineOf(s))
 	if err != nil {
 		return false, err
 	}
 	switch d.Do {
 	case execution.Start:
+		if err := r.isCurrent(ctx, ex); err != nil {
+			return false, err
+		}
 		err = e.Start(ctx, r.spec(s))
 	case execution.Occupy:
 		err = e.Occupy(ctx, r.spec(s))
@@ -172,7 +175,8 @@ func (r *Reconciler) changed(s *execution.Snapshot) func(*v1alpha1.RemediationTa
 }
 
 // isCurrent is a Conflict when ex is not what the API server has: nobody takes a
-// target for an execution that has ended or is gone.
+// target for an execution that has ended or is gone, and nobody starts the run of
+// one that was cancelled or is about to end.
 func (r *Reconciler) isCurrent(ctx context.Context, ex *v1alpha1.WorkflowExecution) error {
 	var now v1alpha1.WorkflowExecution
 	err := r.Reader.Get(ctx, client.ObjectKeyFromObject(ex), &now)
@@ -222,17 +226,25 @@ func (r *Reconciler) holder(s *execution.Snapshot) v1alpha1.Holder {
 	}
 }
 
-// engineOf is the engine that carries out the run: as the record of the target
-// says, else as the workflow says.
-func (r *Reconciler) engineOf(s *execution.Snapshot) (engine.Engine, error) {
-	name := ""
-	switch h := s.Target.Status.Holder; {
-	case h != nil && h.UID == s.Execution.UID:
-		name = h.Engine
-	case s.Execution.Status.Workflow != nil:
-		name = s.Execution.Status.Workflow.Engine
+// engineOf names the engine that carries out the run: as the record of the target
+// says, else as the status says.
+func engineOf(s *execution.Snapshot) string {
+	if s.Holds() {
+		return s.Target.Status.Holder.Engine
 	}
-	return r.Engines.Get(name)
+	return ranOn(s.Execution)
+}
+
+// ranOn names the engine of the run that the status names. A status that an earlier
+// version wrote says it of the workflow alone.
+func ranOn(ex *v1alpha1.WorkflowExecution) string {
+	switch st := &ex.Status; {
+	case st.PipelineRunRef != nil && st.PipelineRunRef.Engine != "":
+		return st.PipelineRunRef.Engine
+	case st.Workflow != nil:
+		return st.Workflow.Engine
+	}
+	return ""
 }
 
 // spec is what an engine needs to know. Occupying a name needs no workflow.

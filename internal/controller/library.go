@@ -57,7 +57,11 @@ func (l *Library) Resolve(ctx context.Context, ref v1alpha1.WorkflowRef) executi
 		return execution.Workflow{Resolved: known}
 	}
 	w := l.meaning(ref, entry, err)
-	l.remember(ref, w.Resolved)
+	if w.Problem != nil {
+		l.remember(ref, nil)
+	} else {
+		l.remember(ref, w.Resolved)
+	}
 	return w
 }
 
@@ -69,7 +73,11 @@ func (l *Library) meaning(ref v1alpha1.WorkflowRef, entry datastorage.Workflow, 
 	case err != nil:
 		return execution.Workflow{Unavailable: fmt.Sprintf("the catalog cannot be asked about %s@%s: %s", ref.WorkflowID, ref.Version, firstLine(err))}
 	case entry.Status == datastorage.WorkflowStatusDisabled || entry.Status == datastorage.WorkflowStatusArchived:
-		return problem("disabled-workflow", "workflow %s@%s is %s in the catalog", ref.WorkflowID, ref.Version, entry.Status)
+		w := problem("disabled-workflow", "workflow %s@%s is %s in the catalog", ref.WorkflowID, ref.Version, entry.Status)
+		if sameImage(ref, entry) { // what was started before is still told
+			w.Resolved = resolved(entry)
+		}
+		return w
 	case !sameImage(ref, entry):
 		return l.unregistered(ref, fmt.Sprintf("the catalog has workflow %s@%s with image %s", ref.WorkflowID, ref.Version, pinned(entry.ContainerImage, entry.ContainerDigest)))
 	}

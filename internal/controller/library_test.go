@@ -57,7 +57,7 @@ func TestLibraryAsksAgain(t *testing.T) {
 		if w.Problem != nil {
 			rule = w.Problem.Rule
 		}
-		if serves := w.Resolved != nil; serves != step.serves || rule != step.problem || catalog.asked != step.asked {
+		if serves := w.Resolved != nil && w.Problem == nil; serves != step.serves || rule != step.problem || catalog.asked != step.asked {
 			t.Errorf("%s: serves %v, problem %q, asked %d times; want %v, %q, %d", step.why, serves, rule, catalog.asked, step.serves, step.problem, step.asked)
 		}
 		if unavailable := w.Unavailable != ""; unavailable != (!step.serves && step.problem == "") {

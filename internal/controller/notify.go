@@ -21,8 +21,12 @@ type Events struct{ Recorder events.EventRecorder }
 // maxNote is what the events API takes.
 const maxNote = 1024
 
-// Changed sends the difference of the conditions.
+// Changed sends the difference of the conditions. That an execution is about to end
+// is told by its end.
 func (e Events) Changed(before, after *v1alpha1.WorkflowExecution) {
+	if w := after.Status.Waiting; w != nil && w.Reason == v1alpha1.ReasonEnding {
+		return
+	}
 	for i := range after.Status.Conditions {
 		c := &after.Status.Conditions[i]
 		old := meta.FindStatusCondition(before.Status.Conditions, c.Type)

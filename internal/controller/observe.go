@@ -91,7 +91,9 @@ func (r *Reconciler) observeRecord(ctx context.Context, s *execution.Snapshot, h
 // observeRun reads the run, past the caches wherever something is concluded from
 // what is not there.
 func (r *Reconciler) observeRun(ctx context.Context, s *execution.Snapshot) error {
-	e, err := r.engineOf(s)
+	name := engineOf(s)
+	defer func() { s.Run.Engine = name }()
+	e, err := r.Engines.Get(name)
 	if err != nil {
 		return err
 	}
@@ -162,7 +164,7 @@ func (r *Reconciler) observeWorkflow(ctx context.Context, s *execution.Snapshot)
 		return nil
 	}
 	s.Workflow = r.Library.Resolve(ctx, ex.Spec.WorkflowRef)
-	if s.Workflow.Resolved == nil || s.Holds() {
+	if s.Workflow.Resolved == nil || s.Workflow.Problem != nil || s.Holds() {
 		return nil
 	}
 	if _, err := r.Engines.Get(s.Workflow.Resolved.Engine); err != nil {

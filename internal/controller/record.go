@@ -82,7 +82,7 @@ func (r *Reconciler) recordAudit(ctx context.Context, before, next *v1alpha1.Wor
 		set(metav1.ConditionFalse, v1alpha1.ReasonRefused, err.Error())
 		return
 	}
-	owed, later := owedOf(events, stored, execution.AuditSettled(before))
+	owed, later := owedOf(events, stored, execution.AuditSettled(before), execution.Untold(next))
 	switch err := send(ctx, r.Audit, owed); {
 	case errors.Is(err, datastorage.ErrConflict):
 		set(metav1.ConditionFalse, v1alpha1.ReasonConflictingIDs, "The audit trail holds other content under the id of one of these events: "+err.Error())
@@ -90,6 +90,8 @@ func (r *Reconciler) recordAudit(ctx context.Context, before, next *v1alpha1.Wor
 		set(metav1.ConditionFalse, v1alpha1.ReasonRefused, err.Error())
 	case err != nil:
 		set(metav1.ConditionFalse, v1alpha1.ReasonUnavailable, firstLine(err))
+	case execution.Untold(next):
+		set(metav1.ConditionFalse, v1alpha1.ReasonUnavailable, "The start of the run is told when the catalog says what was started")
 	case later:
 		set(metav1.ConditionFalse, v1alpha1.ReasonPending, "The decision is sent when it is stored")
 	default:
@@ -97,8 +99,9 @@ func (r *Reconciler) recordAudit(ctx context.Context, before, next *v1alpha1.Wor
 	}
 }
 
-// owedOf are the events to send now, and whether more are to be sent later.
-func owedOf(events, stored []audit.Event, acknowledged bool) (owed []audit.Event, later bool) {
+// owedOf are the events to send now, and whether more are to be sent later. The end
+// names what came before it, and waits for a start that cannot be told yet.
+func owedOf(events, stored []audit.Event, acknowledged, untold bool) (owed []audit.Event, later bool) {
 	standing := map[string]bool{}
 	for _, e := range stored {
 		standing[e.EventID.String()] = true
@@ -107,7 +110,7 @@ func owedOf(events, stored []audit.Event, acknowledged bool) (owed []audit.Event
 		stands := standing[e.EventID.String()]
 		switch {
 		case acknowledged && stands:
-		case execution.Decided(e) && !stands:
+		case execution.Decided(e) && (untold || !stands):
 			later = true
 		default:
 			owed = append(owed, e)

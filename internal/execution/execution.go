@@ -50,7 +50,7 @@ type Policy struct {
 type Workflow struct {
 	// Resolved is nil while the catalog has not answered.
 	Resolved *v1alpha1.ResolvedWorkflow
-	// Problem is why the reference can never be run as it is.
+	// Problem is why the reference may not be started as it is.
 	Problem *Problem
 	// Unavailable is why the catalog has not answered.
 	Unavailable string
@@ -127,6 +127,12 @@ type Decision struct {
 	Recheck time.Duration
 }
 
+// Concludes says whether an execution ends, or is announced to: that is decided
+// only on a record that was read past every cache.
+func (d Decision) Concludes() bool {
+	return d.Ending != nil || d.Waiting != nil && d.Waiting.Reason == v1alpha1.ReasonEnding
+}
+
 // Stop says how a run is stopped and why.
 type Stop struct {
 	Mode   v1alpha1.CancelMode
@@ -161,8 +167,11 @@ func Decide(s Snapshot) Decision {
 			if d.Rule == "" {
 				d.Rule = r.name
 			}
-			if stage == holdingStage {
+			switch stage {
+			case holdingStage:
 				return s.giveUpName(d)
+			case waitingStage:
+				return s.announce(d)
 			}
 			return d
 		}
@@ -170,7 +179,7 @@ func Decide(s Snapshot) Decision {
 	return Decision{Rule: stage + "-rest"}
 }
 
-const holdingStage = "holding"
+const holdingStage, waitingStage = "holding", "waiting"
 
 func stageOf(s Snapshot) (string, []rule) {
 	switch {
@@ -179,7 +188,7 @@ func stageOf(s Snapshot) (string, []rule) {
 	case s.Holds():
 		return holdingStage, holding
 	}
-	return "waiting", waiting
+	return waitingStage, waiting
 }
 
 func (s Snapshot) ended() bool { return Ended(s.Execution) }

@@ -11,6 +11,7 @@ import (
 // holding lists what can happen to an execution that holds its target.
 var holding = []rule{
 	{"stranger", stranger},
+	{"ending-withdrawn", endingWithdrawn},
 	{"run-finished", runFinished},
 	{"run-gone", runGone},
 	{"part-lost", partLost},
@@ -51,6 +52,12 @@ func stranger(s Snapshot) (Decision, bool) {
 	}
 	return s.fail(v1alpha1.FailureConfigurationError, fmt.Sprintf(
 		"a run named %s/%s exists and belongs to somebody else; it was left alone: delete it and create the execution again", s.Run.Namespace, s.Run.Name)), true
+}
+
+// endingWithdrawn: the target was taken all the same. Nothing is started before the
+// announcement is gone, so that whoever still wants to end it meets a newer version.
+func endingWithdrawn(s Snapshot) (Decision, bool) {
+	return Decision{}, s.announced() && s.Run.State == RunAbsent
 }
 
 func runFinished(s Snapshot) (Decision, bool) {
@@ -249,7 +256,7 @@ func lockUnrecorded(s Snapshot) (Decision, bool) {
 }
 
 func workflowUnknown(s Snapshot) (Decision, bool) {
-	if s.Run.State != RunAbsent || s.Workflow.Resolved != nil {
+	if s.Run.State != RunAbsent || s.Workflow.Resolved != nil && s.Workflow.Problem == nil {
 		return Decision{}, false
 	}
 	if p := s.Workflow.Problem; p != nil {

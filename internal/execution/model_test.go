@@ -124,6 +124,8 @@ func tell(before, next *v1alpha1.WorkflowExecutionStatus) string {
 	c := meta.FindStatusCondition(next.Conditions, v1alpha1.ConditionSucceeded)
 	old := meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionSucceeded)
 	switch {
+	case next.Waiting != nil && next.Waiting.Reason == v1alpha1.ReasonEnding:
+		return "status: about to end"
 	case next.Waiting != nil && (old == nil || old.Status == metav1.ConditionUnknown || before.Waiting == nil):
 		text := "wait: " + next.Waiting.Reason
 		if next.Waiting.For != "" {

@@ -73,7 +73,10 @@ func active(s *Snapshot) *Run {
 }
 
 var whileHolding = reasons{
-	"stranger":     func(s *Snapshot) { active(s).Ours = false },
+	"stranger": func(s *Snapshot) { active(s).Ours = false },
+	"ending-withdrawn": func(s *Snapshot) {
+		s.Execution.Status.Waiting = &v1alpha1.Waiting{Reason: v1alpha1.ReasonEnding}
+	},
 	"run-finished": func(s *Snapshot) { active(s).State = RunFinished },
 	"run-gone":     func(s *Snapshot) { s.Run.Deleting = true; s.Execution.Status.PipelineRunRef = &v1alpha1.RunReference{} },
 	"part-lost":    func(s *Snapshot) { active(s).LostChild = "Pod p" },

@@ -87,7 +87,7 @@ func (s Snapshot) projectRun(st *v1alpha1.WorkflowExecutionStatus) {
 	}
 	created := metav1.NewTime(r.Created)
 	st.StartTime = &created
-	st.PipelineRunRef = &v1alpha1.RunReference{Name: r.Name, Namespace: r.Namespace, UID: r.UID}
+	st.PipelineRunRef = &v1alpha1.RunReference{Name: r.Name, Namespace: r.Namespace, UID: r.UID, Engine: r.Engine}
 	if st.Workflow != nil && st.Workflow.Digest == "" {
 		st.Workflow.Digest = r.Digest
 	}
@@ -126,7 +126,7 @@ func (s Snapshot) projectProgress(st *v1alpha1.WorkflowExecutionStatus, d Decisi
 		reason = v1alpha1.ReasonRunning
 		s.set(st, metav1.Condition{Type: v1alpha1.ConditionPipelineRunning, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRunning})
 	}
-	if d.Waiting != nil {
+	if d.Waiting != nil && !d.Concludes() {
 		reason, message = d.Waiting.Reason, d.Waiting.Message
 	}
 	s.set(st, metav1.Condition{Type: v1alpha1.ConditionSucceeded, Status: metav1.ConditionUnknown, Reason: reason, Message: message})

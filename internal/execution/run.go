@@ -26,6 +26,7 @@ type Run struct {
 	Name      string
 	Namespace string
 	UID       types.UID
+	Engine    string // the name of its engine; set by who asked it
 
 	// Ours: it carries the UID of the execution.
 	Ours bool

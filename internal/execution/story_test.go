@@ -63,6 +63,8 @@ func (m *model) create(words []string) error {
 			ex.Spec.ExecutionConfig = &v1alpha1.ExecutionConfig{ServiceAccountName: value}
 		case "secret":
 			ex.Spec.SecretRefs = append(ex.Spec.SecretRefs, value)
+		case "announced": // as about to end, by another replica
+			ex.Status.Waiting = &v1alpha1.Waiting{Reason: v1alpha1.ReasonEnding, Message: "b holds the target", Since: metav1.NewTime(m.now)}
 		case "deleting":
 			at := metav1.NewTime(m.now)
 			ex.DeletionTimestamp = &at

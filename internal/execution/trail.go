@@ -39,7 +39,7 @@ func Trail(ex *v1alpha1.WorkflowExecution) ([]audit.Event, error) {
 			"target": st.Target.Key, "record": st.Target.Record, "fencing_token": fmt.Sprint(st.Target.FencingToken),
 		})
 	}
-	if st.StartTime != nil && st.PipelineRunRef != nil && st.Workflow != nil {
+	if st.StartTime != nil && st.PipelineRunRef != nil && !Untold(ex) {
 		t.add(transitionStarted, st.StartTime.Time, t.start())
 	}
 	if st.CompletionTime != nil && Ended(ex) {
@@ -57,6 +57,12 @@ func Decided(e audit.Event) bool {
 		return false
 	}
 	return true
+}
+
+// Untold says whether a run exists of which the status does not say yet what it
+// runs: the catalog has not answered since it was created.
+func Untold(ex *v1alpha1.WorkflowExecution) bool {
+	return ex.Status.PipelineRunRef != nil && ex.Status.Workflow == nil
 }
 
 type trail struct {

@@ -119,7 +119,7 @@ func short(d time.Duration) string {
 func TestOrderOfRules(t *testing.T) {
 	want := strings.Fields(`
 		run-still-active run-stopping run-never-seen release run-deleted audit-overdue audit-incomplete no-longer-waiting done
-		stranger run-finished run-gone part-lost cancel-requested overdue run-hopeless start-refused start-overdue workflow-unknown
+		stranger ending-withdrawn run-finished run-gone part-lost cancel-requested overdue run-hopeless start-refused start-overdue workflow-unknown
 		lock-unrecorded not-started run-waits still-running
 		gone no-finalizer cancelled-before-start invalid catalog-unavailable target-held blocked backoff cooldown
 		others-first paused limit-reached audit-strict target-free`)

@@ -27,6 +27,24 @@ var waiting = []rule{
 	{"target-free", targetFree},
 }
 
+// announce lets an execution that ends without its target say so first. Whoever
+// takes the target later sees that before it starts anything; whoever took it
+// earlier is seen in the record, which is read again before the end is written. A
+// request to cancel and a deletion stand in the execution and announce themselves.
+func (s Snapshot) announce(d Decision) Decision {
+	if d.Ending == nil || s.Target.Key == "" || s.announced() || s.Execution.Spec.Cancel != nil || s.deleting() {
+		return d
+	}
+	said := s.wait(v1alpha1.ReasonEnding, "", d.Ending.Message, time.Time{})
+	said.Rule = d.Rule
+	return said
+}
+
+func (s Snapshot) announced() bool {
+	w := s.Execution.Status.Waiting
+	return w != nil && w.Reason == v1alpha1.ReasonEnding
+}
+
 func gone(s Snapshot) (Decision, bool) {
 	return Decision{}, s.deleting() && !hasFinalizer(s.Execution)
 }

@@ -140,7 +140,7 @@ func (f *follower) execution(ctx context.Context, before, ex *v1alpha1.WorkflowE
 	if (before == nil || before.Status.Phase != ex.Status.Phase) && !Ended(ex) && ex.Status.Phase != "" {
 		f.emit(Event{Kind: Phase, Execution: ex})
 	}
-	if w := ex.Status.Waiting; w != nil && (before == nil || before.Status.Waiting == nil || *before.Status.Waiting != *w) {
+	if w := ex.Status.Waiting; w != nil && w.Reason != v1alpha1.ReasonEnding && (before == nil || before.Status.Waiting == nil || *before.Status.Waiting != *w) {
 		f.emit(Event{Kind: Waiting, Execution: ex, Text: w.Message})
 	}
 	ref := ex.Status.PipelineRunRef

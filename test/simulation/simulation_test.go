@@ -44,12 +44,16 @@ func preset(name, value string) {
 	}
 }
 
-// checks is how often rapid tries; more where the tests may take long.
+// checks is how often rapid tries. Where the tests may take long it is more, and
+// other lives each time; else they are always the same ones, so that a change that
+// has nothing to do with them does not fail by chance.
 func checks(usually, inFull string) {
 	if full() {
-		usually = inFull
+		preset("rapid.checks", inFull)
+		return
 	}
 	preset("rapid.checks", usually)
+	preset("rapid.seed", "1")
 }
 
 // full says whether the tests that take long run too.
@@ -74,6 +78,7 @@ type simulation struct {
 	replicas []*replica
 	boots    int
 	created  int
+	reliable bool   // every request is answered, and runs succeed
 	calm     bool   // nothing fails any more
 	broken   string // the first promise that was
 	story    strings.Builder
@@ -119,15 +124,85 @@ func lives(weak weakness) *rapid.Generator[life] {
 	return rapid.Custom(func(t *rapid.T) life {
 		s := newSimulation(t, weak)
 		s.submit()
-		for range s.pick(150, "steps") {
-			if s.step(); s.isBroken() {
-				return life{s.broken, s.story.String()}
+		s.happen(150)
+		return s.end()
+	})
+}
+
+// quarrels generates lives in which two executions want one target. A replica that
+// has looked at the second while the first held it falls asleep before one of its
+// writes, and goes on in the middle of what the other one does for the second.
+func quarrels(weak weakness) *rapid.Generator[life] {
+	return rapid.Custom(func(t *rapid.T) life {
+		s := newSimulation(t, weak)
+		s.reliable = true
+		sleeper, other := s.replicas[0], s.replicas[1]
+		a := s.execution("a", "heal", targets[0], v1alpha1.OnBusySkip)
+		b := s.execution("b", "drain", targets[0], v1alpha1.OnBusySkip)
+		for s.holderOf(targetKey) == nil {
+			s.look(other, a)
+		}
+		asleep := s.sleep(sleeper, b, 1+s.pick(3, "writes"))
+		for s.holderOf(targetKey) != nil { // the other one has not heard of b yet
+			s.moveAll()
+			s.look(other, a)
+		}
+		wake := s.pick(60, "requests of the other before the sleeper wakes")
+		for wake > 0 && !s.isBroken() {
+			other.cache.followAll()
+			for t := other.begin(b); wake > 0 && other.resume(t); wake-- {
+			}
+			wake--
+		}
+		if asleep != nil {
+			s.drain(sleeper, asleep)
+		}
+		return s.end()
+	})
+}
+
+// targetKey is the first of the targets as its record has it.
+const targetKey = users + "/deployment.apps/web"
+
+// look lets a replica that knows everything move an execution one step.
+func (s *simulation) look(r *replica, k key) {
+	r.cache.followAll()
+	s.drain(r, r.begin(k))
+}
+
+// sleep lets a replica move an execution until it is about to write for the nth
+// time. It returns what sleeps, nil when there is nothing more to write.
+func (s *simulation) sleep(r *replica, k key, nth int) *task {
+	for range 20 {
+		r.cache.followAll()
+		t := r.begin(k)
+		for more := true; more; more = r.resume(t) {
+			if t.before.writes {
+				if nth--; nth == 0 {
+					return t
+				}
 			}
 		}
+	}
+	return nil
+}
+
+// happen lets at most so many steps happen.
+func (s *simulation) happen(most int) {
+	for range s.pick(most, "steps") {
+		if s.isBroken() {
+			return
+		}
+		s.step()
+	}
+}
+
+func (s *simulation) end() life {
+	if !s.isBroken() {
 		s.settle()
-		s.isBroken()
-		return life{s.broken, s.story.String()}
-	})
+	}
+	s.isBroken()
+	return life{s.broken, s.story.String()}
 }
 
 func (s *simulation) isBroken() bool {
@@ -210,6 +285,9 @@ var errRefused = errors.New("connection refused")
 
 func (s *simulation) drawFault(t *task) fault {
 	var f fault
+	if s.reliable {
+		return f
+	}
 	switch s.pick(24, "fault") {
 	case 20:
 		f.refused = errRefused
@@ -252,7 +330,7 @@ func (s *simulation) move(obj client.Object) {
 	case *corev1.Pod:
 		s.collect(o)
 		if now, there := s.server.objects[s.server.keyOf(o)].(*corev1.Pod); there {
-			s.kubelet(now, s.calm || s.pick(3, "succeeds") < 2)
+			s.kubelet(now, s.calm || s.reliable || s.pick(3, "succeeds") < 2)
 		}
 	}
 }
@@ -278,12 +356,19 @@ func (s *simulation) submit() {
 		return
 	}
 	s.created++
+	s.execution(
+		string(rune('a'+s.pick(3, "name"))), []string{"heal", "drain"}[s.pick(2, "workflow")], targets[max(0, s.pick(4, "target")-2)],
+		[]v1alpha1.OnBusy{v1alpha1.OnBusyWait, v1alpha1.OnBusySkip}[s.pick(2, "on busy")],
+	)
+}
+
+// execution lets a user create an execution, unless there is one of that name.
+func (s *simulation) execution(name, workflow, target string, onBusy v1alpha1.OnBusy) key {
 	ex := &v1alpha1.WorkflowExecution{
-		ObjectMeta: metav1.ObjectMeta{Namespace: users, Name: string(rune('a' + s.pick(3, "name")))},
+		ObjectMeta: metav1.ObjectMeta{Namespace: users, Name: name},
 		Spec: v1alpha1.WorkflowExecutionSpec{
-			WorkflowRef:    v1alpha1.WorkflowRef{WorkflowID: []string{"heal", "drain"}[s.pick(2, "workflow")], Version: "1.0.0"},
-			TargetResource: targets[max(0, s.pick(4, "target")-2)],
-			OnBusy:         []v1alpha1.OnBusy{v1alpha1.OnBusyWait, v1alpha1.OnBusySkip}[s.pick(2, "on busy")],
+			WorkflowRef:    v1alpha1.WorkflowRef{WorkflowID: workflow, Version: "1.0.0"},
+			TargetResource: target, OnBusy: onBusy,
 		},
 	}
 	if s.pick(4, "admission") < 3 {
@@ -293,6 +378,7 @@ func (s *simulation) submit() {
 	if err := s.server.create(ex); err == nil {
 		s.note("a user creates execution %s (%s) of %s on %s, on busy %s", ex.Name, ex.UID, ex.Spec.WorkflowRef.WorkflowID, ex.Spec.TargetResource, ex.Spec.OnBusy)
 	}
+	return s.server.keyOf(ex)
 }
 
 // anyExecution draws an execution, nil when there is none.
@@ -343,9 +429,9 @@ func (s *simulation) wait() { s.clock = s.clock.Add(jumps[s.pick(len(jumps), "ju
 
 // answer sets how Data Storage answers from now on.
 func (s *simulation) answer() {
-	what := []string{everything, "created", "locked", "started", "failed", "skipped", "cancelled", "completed"}[s.pick(8, "transition")]
+	what := []string{anything, "created", "locked", "started", "failed", "skipped", "cancelled", "completed"}[s.pick(8, "transition")]
 	m := mode(s.pick(3, "mode"))
-	if what == everything {
+	if what == anything {
 		clear(s.storage.answers)
 	}
 	s.storage.answers[what] = m
@@ -446,7 +532,8 @@ func (s *simulation) drain(r *replica, t *task) {
 	}
 }
 
-func (s *simulation) round() {
+// moveAll lets Tekton and the kubelet go on with most of what there is.
+func (s *simulation) moveAll() {
 	for _, kind := range []string{"PipelineRun", "TaskRun", "Pod"} {
 		for _, k := range sorted(s.server.objects, kind) {
 			if s.pick(3, "slow") < 2 {
@@ -454,6 +541,11 @@ func (s *simulation) round() {
 			}
 		}
 	}
+}
+
+// round lets everything go on once.
+func (s *simulation) round() {
+	s.moveAll()
 	for _, r := range s.replicas {
 		for _, kind := range worked {
 			for _, k := range sorted(s.server.objects, kind) {
@@ -468,9 +560,13 @@ func (s *simulation) round() {
 }
 
 // TestSafeUnderAnyInterleaving looks for an interleaving that breaks a promise.
-func TestSafeUnderAnyInterleaving(t *testing.T) {
+func TestSafeUnderAnyInterleaving(t *testing.T) { search(t, lives(weakness{})) }
+
+// TestSafeWhereTwoMeet looks for one between two executions of one target.
+func TestSafeWhereTwoMeet(t *testing.T) { search(t, quarrels(weakness{})) }
+
+func search(t *testing.T, lives *rapid.Generator[life]) {
 	checks("500", "20000")
-	lives := lives(weakness{})
 	rapid.Check(t, func(rt *rapid.T) {
 		if l := lives.Draw(rt, "life"); l.broken != "" {
 			rt.Fatal(l.broken + "\n" + l.story)

@@ -28,8 +28,8 @@ const (
 	mute      // it keeps the event, and the answer is lost
 )
 
-// everything stands for all transitions that are not named.
-const everything = ""
+// anything stands for all transitions that are not named.
+const anything = ""
 
 func newStorage() *storage {
 	return &storage{answers: map[string]mode{}, events: map[string]audit.Sealed{}}
@@ -39,7 +39,7 @@ func (s *storage) modeOf(transition string) mode {
 	if m, ok := s.answers[transition]; ok {
 		return m
 	}
-	return s.answers[everything]
+	return s.answers[anything]
 }
 
 var errDown = fmt.Errorf("%w: connection refused", datastorage.ErrUnavailable)
@@ -49,7 +49,7 @@ func (r *replica) WorkflowVersion(_ context.Context, name, version string) (data
 	s := r.sim.storage
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r.dead || s.modeOf(everything) != up {
+	if r.dead || s.modeOf(anything) != up {
 		return datastorage.Workflow{}, errDown
 	}
 	return datastorage.Workflow{
