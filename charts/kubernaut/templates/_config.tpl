@@ -5,7 +5,7 @@ The configuration of Data Storage. Addresses and passwords come by environment.
 {{- $tls := dict "certFile" "/etc/kubernaut/tls/tls.crt" "keyFile" "/etc/kubernaut/tls/tls.key" -}}
 {{- $catalog := dict "verifyBundles" .Values.datastorage.catalog.verifyBundles "registryCAFile" "/etc/kubernaut/registries/ca.crt" -}}
 {{- if include "kubernaut.registryLogins" . }}{{ $_ := set $catalog "dockerConfigFile" "/etc/kubernaut/logins/.dockerconfigjson" }}{{ end -}}
-{{- $own := dict "auth" "kubernetes" "tls" $tls "catalog" $catalog -}}
+{{- $own := dict "auth" "kubernetes" "tls" $tls "catalog" $catalog "redis" (dict "capacity" (int .Values.redis.capacity)) -}}
 {{- mergeOverwrite $own (deepCopy .Values.datastorage.config) | toYaml -}}
 {{- end -}}
 
