@@ -139,11 +139,11 @@ func quarrels(weak weakness) *rapid.Generator[life] {
 		sleeper, other := s.replicas[0], s.replicas[1]
 		a := s.execution("a", "heal", targets[0], v1alpha1.OnBusySkip)
 		b := s.execution("b", "drain", targets[0], v1alpha1.OnBusySkip)
-		for s.holderOf(targetKey) == nil {
+		for i := 0; i < 100 && s.holderOf(targetKey) == nil; i++ {
 			s.look(other, a)
 		}
 		asleep := s.sleep(sleeper, b, 1+s.pick(3, "writes"))
-		for s.holderOf(targetKey) != nil { // the other one has not heard of b yet
+		for i := 0; i < 100 && s.holderOf(targetKey) != nil; i++ { // the other one has not heard of b yet
 			s.moveAll()
 			s.look(other, a)
 		}
