@@ -127,7 +127,9 @@ func (f *follower) emit(e Event) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	e.At = time.Now()
-	e.Text = f.secrets.mask(e.Text)
+	if e.Kind == Log { // what the status says has been masked where it was known what is secret
+		e.Text = f.secrets.mask(e.Text)
+	}
 	f.show(e)
 }
 

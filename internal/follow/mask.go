@@ -3,7 +3,10 @@ package follow
 import (
 	"bufio"
 	"io"
+	"slices"
 	"strings"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
 )
@@ -12,18 +15,21 @@ import (
 type masker []string
 
 // secretsOf returns the values of the parameters that the workflow of ex
-// declares secret.
+// declares secret, the longest first: one may be a part of another. While it is
+// not known what the workflow declares, that is all of them.
 func secretsOf(ex *v1alpha1.WorkflowExecution) masker {
-	if ex.Status.Workflow == nil {
-		return nil
-	}
 	var secrets masker
-	for _, p := range ex.Status.Workflow.Parameters {
-		if value := ex.Spec.Parameters[p.Name]; p.Secret && value != "" {
+	for name, value := range ex.Spec.Parameters {
+		if value != "" && mayBeSecret(ex.Status.Workflow, name) {
 			secrets = append(secrets, value)
 		}
 	}
+	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
 	return secrets
+}
+
+func mayBeSecret(w *v1alpha1.ResolvedWorkflow, parameter string) bool {
+	return w == nil || slices.ContainsFunc(w.Parameters, func(p v1alpha1.DeclaredParameter) bool { return p.Secret && p.Name == parameter })
 }
 
 const masked = "********"
@@ -36,10 +42,12 @@ func (m masker) mask(text string) string {
 }
 
 // Masked returns ex as it is shown: with the values of its secret parameters hidden,
-// and without managedFields, which kubectl leaves out too.
+// without managedFields, which kubectl leaves out too, and without what kubectl keeps
+// of the file it applied, which has those values once more.
 func Masked(ex *v1alpha1.WorkflowExecution) *v1alpha1.WorkflowExecution {
 	shown := ex.DeepCopy()
 	shown.ManagedFields = nil
+	delete(shown.Annotations, corev1.LastAppliedConfigAnnotation)
 	secrets := secretsOf(ex)
 	for name, value := range shown.Spec.Parameters {
 		shown.Spec.Parameters[name] = secrets.mask(value)
