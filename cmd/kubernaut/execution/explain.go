@@ -95,7 +95,7 @@ func waitingFor(w *v1alpha1.Waiting, now time.Time) []string {
 func running(ex *v1alpha1.WorkflowExecution, now time.Time) []string {
 	ref, run := ex.Status.PipelineRunRef, ex.Status.PipelineRunStatus
 	kind, engine := "PipelineRun", "Tekton"
-	if w := ex.Status.Workflow; w != nil && w.Engine == "job" {
+	if follow.EngineOf(ex) == "job" {
 		kind, engine = "Job", "Kubernetes"
 	}
 	line := fmt.Sprintf("Its run is %s %s/%s", kind, ref.Namespace, ref.Name)
@@ -108,15 +108,18 @@ func running(ex *v1alpha1.WorkflowExecution, now time.Time) []string {
 			line += "; " + engine + " says: " + run.Message
 		}
 	}
-	limit := 30 * time.Minute
-	if c := ex.Spec.ExecutionConfig; c != nil && c.Timeout != nil {
-		limit = c.Timeout.Duration
-	}
-	lines := []string{line + "."}
-	if start := ex.Status.StartTime; start != nil {
-		lines = append(lines, fmt.Sprintf("It is stopped when it has not ended by %s.", start.Add(limit).Local().Format(time.DateTime)))
-	}
+	lines := append([]string{line + "."}, deadline(ex)...)
 	return append(lines, fmt.Sprintf("Watch it: kubernaut logs -f %s -n %s", ex.Name, ex.Namespace))
+}
+
+// deadline tells until when a run may last. What holds for an execution that does
+// not say it itself is the controller's to know.
+func deadline(ex *v1alpha1.WorkflowExecution) []string {
+	c, start := ex.Spec.ExecutionConfig, ex.Status.StartTime
+	if c == nil || c.Timeout == nil || start == nil {
+		return nil
+	}
+	return []string{fmt.Sprintf("It is stopped when it has not ended by %s.", start.Add(c.Timeout.Duration).Local().Format(time.DateTime))}
 }
 
 // ending tells how an execution ended and what to do next.
