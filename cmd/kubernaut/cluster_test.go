@@ -73,14 +73,19 @@ func (s *stand) namespace(name string) error {
 	return nil
 }
 
-// create FILE creates the object in a file, in the script's namespace.
+// create FILE creates the object in a file, with its status: the record of a target
+// where all of them are, anything else in the script's namespace.
 func (s *stand) create(ts *testscript.TestScript, _ bool, args []string) {
 	object := s.read(ts, args[0])
 	object.SetNamespace(ts.Getenv("NS"))
+	if _, ok := object.(*v1alpha1.RemediationTarget); ok {
+		object.SetNamespace(v1alpha1.SystemNamespace)
+	}
 	status := object.DeepCopyObject().(client.Object)
 	ts.Check(s.client.Create(context.Background(), object))
 	status.SetResourceVersion(object.GetResourceVersion())
-	if _, ok := status.(*v1alpha1.WorkflowExecution); ok {
+	switch status.(type) {
+	case *v1alpha1.WorkflowExecution, *v1alpha1.RemediationTarget:
 		ts.Check(s.client.Status().Update(context.Background(), status))
 	}
 }
