@@ -29,6 +29,7 @@ func TestOnARealAPIServer(t *testing.T) {
 		"RemediateIsNeeded":           remediate,
 		"WhoPausedIsStamped":          pausedBy,
 		"TheMarkIsTheControllers":     settledMark,
+		"TheFinalizerStays":           finalizerStays,
 		"PodsOfRunsAreRestricted":     podsOfRuns,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -108,6 +109,42 @@ func settledMark(t *testing.T, k cluster) {
 	ex.Labels["team"] = "other"
 	if err := k.as("dan").Patch(t.Context(), ex, client.MergeFrom(before)); err != nil {
 		t.Errorf("changing another label beside the mark: %v", err)
+	}
+}
+
+// finalizerStays: with our finalizer an execution loses the audit events that are not
+// sent yet, so that the controller takes it off, or who may do anything.
+func finalizerStays(t *testing.T, k cluster) {
+	k.bind("finn", "kubernaut-edit", "default")
+	k.bind("finn", "kubernaut-remediate", "payment")
+	controller := k.as(controllerAccount, "system:serviceaccounts", "system:serviceaccounts:"+v1alpha1.SystemNamespace)
+	for name, releases := range map[string]client.Client{"of-the-controller": controller, "of-the-administrator": k.admin} {
+		ex := execution(name, "payment/deployment/web")
+		ex.Finalizers = []string{"example.org/other"}
+		if err := k.as("finn").Create(t.Context(), ex); err != nil {
+			t.Fatal(err)
+		}
+		leave := func(c client.Client, finalizers ...string) error {
+			next := ex.DeepCopy()
+			next.Finalizers = finalizers
+			err := c.Patch(t.Context(), next, client.MergeFrom(ex))
+			if err == nil {
+				ex = next
+			}
+			return err
+		}
+		if err := leave(k.as("finn"), v1alpha1.ExecutionFinalizer); err != nil {
+			t.Errorf("%s: taking off the finalizer of another: %v", name, err)
+		}
+		if err := k.as("finn").Delete(t.Context(), ex); err != nil {
+			t.Fatal(err)
+		}
+		if err := leave(k.as("finn")); err == nil || !strings.Contains(err.Error(), "verb release on workflowexecutions in namespace default") {
+			t.Errorf("%s: finn takes our finalizer off: %v", name, err)
+		}
+		if err := leave(releases); err != nil {
+			t.Errorf("%s: its finalizer cannot be taken off: %v", name, err)
+		}
 	}
 }
 
