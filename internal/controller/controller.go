@@ -14,6 +14,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -85,15 +86,23 @@ func (r *Reconciler) Reconcile(ctx context.Context, ex *v1alpha1.WorkflowExecuti
 		if err != nil || !again {
 			return result(ctx, s, d, err)
 		}
+		if s.Run.Refused == nil { // else nothing has changed
+			decided(ctx, s, d).Info("Execution moves on", "do", d.Do)
+		}
 		d = execution.Decide(s)
 	}
 	err = r.record(ctx, s, &d)
 	return result(ctx, s, d, err)
 }
 
+// decided is the log of what follows from a decision.
+func decided(ctx context.Context, s execution.Snapshot, d execution.Decision) logr.Logger {
+	return ctrl.LoggerFrom(ctx).WithValues("rule", d.Rule, "target", s.Execution.Spec.TargetResource)
+}
+
 // result logs what was decided and says when to look again.
 func result(ctx context.Context, s execution.Snapshot, d execution.Decision, err error) (ctrl.Result, error) {
-	log := ctrl.LoggerFrom(ctx).WithValues("rule", d.Rule, "target", s.Execution.Spec.TargetResource)
+	log := decided(ctx, s, d)
 	switch {
 	case apierrors.IsConflict(err):
 		log.V(1).Info("Somebody wrote first", "conflict", err.Error())

@@ -113,10 +113,19 @@ func (r *Reconciler) observeRun(ctx context.Context, s *execution.Snapshot) erro
 			return err
 		}
 	}
-	if w, ok := e.(engine.Witness); ok && !ended && s.Run.State == execution.RunFinished && !s.Run.Succeeded {
+	if w, ok := e.(engine.Witness); ok && !ended && fails(s) {
 		s.Evidence = w.Evidence(ctx, ref)
 	}
 	return r.observeSecrets(ctx, s)
+}
+
+// fails says whether the run has ended badly, or was taken away before its end and
+// nothing of it goes on.
+func fails(s *execution.Snapshot) bool {
+	r := s.Run
+	absent := r.State == execution.RunAbsent && s.Execution.Status.PipelineRunRef != nil
+	deleted := r.State == execution.RunActive && r.Deleting
+	return (absent || deleted) && len(r.Alive) == 0 || r.State == execution.RunFinished && !r.Succeeded
 }
 
 // observeSecrets reads the values that may appear nowhere, where text of the run
@@ -129,7 +138,7 @@ func (r *Reconciler) observeSecrets(ctx context.Context, s *execution.Snapshot) 
 			}
 		}
 	}
-	if s.Run.State != execution.RunFinished || execution.Ended(s.Execution) {
+	if s.Run.State != execution.RunFinished && !fails(s) || execution.Ended(s.Execution) {
 		return nil
 	}
 	for _, name := range s.Execution.Spec.SecretRefs {

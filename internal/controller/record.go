@@ -35,7 +35,13 @@ func (r *Reconciler) record(ctx context.Context, s execution.Snapshot, d *execut
 	if c.Reason == v1alpha1.ReasonUnavailable || c.Reason == v1alpha1.ReasonRefused {
 		d.Recheck = sooner(d.Recheck, auditRecheck)
 	}
-	return r.writeStatus(ctx, s.Execution, next)
+	if err := r.writeStatus(ctx, s.Execution, next); err != nil {
+		return err
+	}
+	if next.Status.Phase != s.Execution.Status.Phase && d.Ending == nil {
+		decided(ctx, s, *d).Info("Execution moves on", "phase", next.Status.Phase)
+	}
+	return nil
 }
 
 func sooner(a, b time.Duration) time.Duration {
