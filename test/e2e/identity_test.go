@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -107,6 +108,43 @@ func TestWhatIsNotDeclaredDoesNotRun(t *testing.T) {
 				t.Errorf("%s: %s; want ConfigurationError or Forbidden that names %s", f.Reason, f.Message, c.says)
 			}
 		})
+	}
+}
+
+// What a workflow declares is handed to its run, when whoever owns it has labelled it
+// for workflows.
+func TestWhatIsDeclaredIsMounted(t *testing.T) {
+	w := spec(t)
+	w.deployment("app")
+	labelled := map[string]string{v1alpha1.LabelForWorkflows: "true"}
+	login := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.WorkflowNamespace, Name: "spec-login"}, StringData: map[string]string{"word": "swordfish\n"}}
+	settings := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.WorkflowNamespace, Name: "spec-settings", Labels: labelled},
+		Data:       map[string]string{"mode": "careful\n"},
+	}
+	for _, o := range []client.Object{login, settings} {
+		w.create(o)
+		t.Cleanup(func() {
+			if err := client.IgnoreNotFound(w.Client.Delete(context.Background(), o)); err != nil {
+				t.Errorf("removing %s: %v", o.GetName(), err)
+			}
+		})
+	}
+	with := func(e *v1alpha1.WorkflowExecution) {
+		e.Spec.SecretRefs, e.Spec.ConfigMapRefs = []string{login.Name}, []string{settings.Name}
+	}
+	e := w.fails(w.execute("mounts", w.target("app"), with), told{reason: v1alpha1.FailureForbidden, says: "spec-login may not be used by workflows: it lacks the label " + v1alpha1.LabelForWorkflows})
+	if e.Status.PipelineRunRef != nil {
+		t.Errorf("a run exists: %+v", e.Status.PipelineRunRef)
+	}
+
+	before := client.MergeFrom(login.DeepCopy())
+	login.Labels = labelled
+	if err := w.Client.Patch(w.ctx, login, before); err != nil {
+		t.Fatal(err)
+	}
+	if e = w.untilRecorded(w.execute("mounts", w.target("app"), with)); e.Status.Phase != v1alpha1.PhaseCompleted {
+		t.Errorf("with the label: phase %s, want Completed: %+v", e.Status.Phase, e.Status.FailureDetails)
 	}
 }
 
