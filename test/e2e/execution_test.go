@@ -254,22 +254,14 @@ func TestAfterAFailureTheTargetIsBlockedForTheWorkflow(t *testing.T) {
 func TestARunDeletedFromOutsideIsRecorded(t *testing.T) {
 	t.Parallel()
 	w := spec(t)
-	w.deployment("app")
-	e := w.execute("lasts", w.target("app"))
-	e = w.untilExecution(e, func(e *v1alpha1.WorkflowExecution) bool { return ended(e) || e.Status.UserCodeStarted })
+	e, pod := w.working("lasts")
+	w.printed(pod, "started")
 
 	if err := w.Client.Delete(w.ctx, w.run(e)); err != nil {
 		t.Fatal(err)
 	}
 
-	e = w.untilRecorded(e)
-	f := e.Status.FailureDetails
-	if f == nil || f.Reason != v1alpha1.FailureExternallyDeleted {
-		t.Fatalf("phase %s, failure %+v; want ExternallyDeleted", e.Status.Phase, f)
-	}
-	if f.RetrySafe {
-		t.Error("a run whose step had started is called safe to retry")
-	}
+	e = w.fails(e, told{reason: v1alpha1.FailureExternallyDeleted, started: true, printed: "started"})
 	w.untilGone(e)
 }
 

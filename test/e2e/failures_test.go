@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -48,6 +49,7 @@ type told struct {
 	code    int32 // 0: none is told
 	started bool  // user code had, or that cannot be excluded
 	says    string
+	printed string // a line of the failed step that is kept, though the pod may be gone
 }
 
 // fails waits for the end of an execution and compares what it tells.
@@ -73,6 +75,9 @@ func (w *world) fails(e *v1alpha1.WorkflowExecution, want told) *v1alpha1.Workfl
 	if said := f.Message + "\n" + f.NaturalLanguageSummary; !strings.Contains(said, want.says) {
 		w.Errorf("it does not say %q: %s", want.says, said)
 	}
+	if kept := strings.Join(f.Evidence, "\n"); !strings.Contains(kept, want.printed) {
+		w.Errorf("the evidence lacks %q: %q", want.printed, kept)
+	}
 	return e
 }
 
@@ -84,14 +89,14 @@ func TestFailuresOfRuns(t *testing.T) {
 		want           told
 		full           bool
 	}{
-		{"memory", "hungry", how("memory"), told{v1alpha1.FailureOOMKilled, "eat", "eat", 137, true, ""}, false},
-		{"memory, though nobody says OOMKilled", "hungry", how("signal"), told{v1alpha1.FailureOOMKilled, "eat", "eat", 137, true, ""}, true},
-		{"the timeout of the run", "lasts", timeout(8 * time.Second), told{v1alpha1.FailureDeadlineExceeded, "", "", 0, true, "8s"}, true},
-		{"the timeout of a task", "slow-task", nil, told{v1alpha1.FailureDeadlineExceeded, "slow", "", 0, true, "8s"}, true},
-		{"an image that is nowhere", "no-image", nil, told{v1alpha1.FailureImagePullBackOff, "pull", "", 0, false, "kubernaut/absent"}, true},
-		{"an image that insists on root", "as-root", timeout(15 * time.Second), told{v1alpha1.FailureConfigurationError, "", "", 0, false, "root"}, true},
-		{"a Secret of the pipeline that is nowhere", "mounts-absent", timeout(10 * time.Second), told{v1alpha1.FailureConfigurationError, "", "", 0, false, "no-such-secret"}, true},
-		{"the timeout of a Job", "job-obeys", timeout(6 * time.Second), told{v1alpha1.FailureDeadlineExceeded, "", "", 0, true, ""}, true},
+		{"memory", "hungry", how("memory"), told{v1alpha1.FailureOOMKilled, "eat", "eat", 137, true, "", ""}, false},
+		{"memory, though nobody says OOMKilled", "hungry", how("signal"), told{v1alpha1.FailureOOMKilled, "eat", "eat", 137, true, "", ""}, true},
+		{"the timeout of the run", "lasts", timeout(8 * time.Second), told{v1alpha1.FailureDeadlineExceeded, "", "", 0, true, "8s", "started"}, true},
+		{"the timeout of a task", "slow-task", nil, told{v1alpha1.FailureDeadlineExceeded, "slow", "", 0, true, "8s", ""}, true},
+		{"an image that is nowhere", "no-image", nil, told{v1alpha1.FailureImagePullBackOff, "pull", "", 0, false, "kubernaut/absent", ""}, true},
+		{"an image that insists on root", "as-root", timeout(15 * time.Second), told{v1alpha1.FailureConfigurationError, "", "", 0, false, "root", ""}, true},
+		{"a Secret of the pipeline that is nowhere", "mounts-absent", timeout(10 * time.Second), told{v1alpha1.FailureConfigurationError, "", "", 0, false, "no-such-secret", ""}, true},
+		{"the timeout of a Job", "job-obeys", timeout(6 * time.Second), told{v1alpha1.FailureDeadlineExceeded, "", "", 0, true, "", "looking at"}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.full {
@@ -310,6 +315,18 @@ func (w *world) working(workflow string) (*v1alpha1.WorkflowExecution, *corev1.P
 		w.Fatalf("the run of %s has %d pods, want 1", e.Name, len(pods.Items))
 	}
 	return e, &pods.Items[0]
+}
+
+// printed waits until the program of a pod's first container has printed a line.
+func (w *world) printed(pod *corev1.Pod, line string) {
+	w.Helper()
+	w.eventually(pod.Name+" prints "+line, func() error {
+		log, err := w.Core.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Container: pod.Spec.Containers[0].Name}).DoRaw(w.ctx)
+		if err == nil && !strings.Contains(string(log), line) {
+			err = fmt.Errorf("its log is %q", log)
+		}
+		return err
+	})
 }
 
 // TestPartsTakenAwayUnderARun: the engine would run code again that may have done

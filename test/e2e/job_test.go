@@ -62,10 +62,7 @@ func TestAJobThatFailsIsToldPreciselyAndKeepsItsSecret(t *testing.T) {
 	w.deployment("app")
 	w.tell("app", 3)
 	e := w.fails(w.execute("job-obeys", w.target("app"), password(secret)),
-		told{v1alpha1.FailureTaskFailed, job.Task, job.Step, 3, true, ""})
-	if evidence := strings.Join(e.Status.FailureDetails.Evidence, "\n"); !strings.Contains(evidence, "login with *** refused") {
-		t.Errorf("the evidence lacks the masked line: %q", evidence)
-	}
+		told{v1alpha1.FailureTaskFailed, job.Task, job.Step, 3, true, "", "login with *** refused"})
 	all, err := json.Marshal([]any{e.Status, w.trail(e)})
 	if err != nil {
 		t.Fatal(err)
