@@ -3,8 +3,8 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -15,7 +15,10 @@ import (
 	"testing"
 	"time"
 
+	tekton "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
@@ -33,11 +36,16 @@ func (w *world) controllers() []corev1.Pod {
 	return pods.Items
 }
 
-// killController ends every process of the controller with SIGKILL, and says how
-// many there were.
-func (w *world) killController() (killed int) {
+// killController ends every process of some pods of the controller, of one at least,
+// with SIGKILL, and says how many there were.
+func (w *world) killController(random *rand.Rand) (killed int) {
 	w.Helper()
-	for _, pod := range w.controllers() {
+	running := slices.DeleteFunc(w.controllers(), func(p corev1.Pod) bool { return len(processesOf(p.Name)) == 0 })
+	if len(running) == 0 {
+		return 0
+	}
+	random.Shuffle(len(running), func(i, j int) { running[i], running[j] = running[j], running[i] })
+	for _, pod := range running[:1+random.IntN(len(running))] {
 		for _, pid := range processesOf(pod.Name) {
 			if err := syscall.Kill(pid, syscall.SIGKILL); err == nil {
 				killed++
@@ -68,15 +76,16 @@ func processesOf(pod string) []int {
 	return all
 }
 
-// backUp waits until a controller is ready again. One that Kubernetes would start
-// only after a while, because it has ended so often, is replaced.
-func (w *world) backUp() {
+// backUp waits until all replicas of the controller are ready again. One that Kubernetes
+// would start only after a while, because it has ended so often, is replaced.
+func (w *world) backUp(replicas int) {
 	w.Helper()
-	w.eventually("a controller is ready again", func() error {
+	w.eventually(fmt.Sprintf("%d replicas of the controller are ready again", replicas), func() error {
+		ready := 0
 		for _, pod := range w.controllers() {
 			for _, c := range pod.Status.ContainerStatuses {
 				if c.Ready && len(processesOf(pod.Name)) > 0 {
-					return nil
+					ready++
 				}
 				if c.State.Waiting != nil && c.State.Waiting.Reason == "CrashLoopBackOff" {
 					if err := client.IgnoreNotFound(w.Client.Delete(w.ctx, &pod, client.GracePeriodSeconds(0))); err != nil {
@@ -85,11 +94,45 @@ func (w *world) backUp() {
 				}
 			}
 		}
-		return errNotReady
+		if ready < replicas {
+			return fmt.Errorf("%d are", ready)
+		}
+		return nil
 	})
 }
 
-var errNotReady = errors.New("no pod of the controller is ready")
+// replicas runs so many controllers for the length of a spec.
+func (w *world) replicas(n int32) {
+	w.Helper()
+	w.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		after := *w
+		after.ctx = ctx // that of the spec may be over
+		after.scaleController(1)
+	})
+	w.scaleController(n)
+}
+
+func (w *world) scaleController(replicas int32) {
+	w.Helper()
+	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.SystemNamespace, Name: "kubernaut-controller"}}
+	patch := fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas)
+	if err := w.Client.Patch(w.ctx, d, client.RawPatch("application/merge-patch+json", patch)); err != nil {
+		w.Fatalf("scaling the controller: %v", err)
+	}
+	until(w, d, &appsv1.DeploymentList{}, func(d *appsv1.Deployment) bool {
+		return d.Status.ObservedGeneration >= d.Generation && d.Status.Replicas == replicas && d.Status.AvailableReplicas == replicas
+	})
+}
+
+// load is how many executions compete for how many targets while the controller is
+// killed again and again.
+type load struct {
+	executions, targets, kills int
+	replicas                   int
+	bound                      time.Duration // of the whole spec
+}
 
 // TestAKilledControllerLosesAndDoublesNothing kills the controller at random moments
 // while executions of two workflows compete for their targets. What the API server
@@ -97,90 +140,186 @@ var errNotReady = errors.New("no pod of the controller is ready")
 // happened.
 func TestAKilledControllerLosesAndDoublesNothing(t *testing.T) {
 	w := spec(t)
-	const executions, kills = 15, 3
+	w.killUnderLoad(load{executions: 15, targets: 8, kills: 3, replicas: 1, bound: 2 * patience})
+}
+
+// TestKilledReplicasLoseAndDoubleNothing is the same with more of everything, and a
+// second replica that takes over.
+func TestKilledReplicasLoseAndDoubleNothing(t *testing.T) {
+	onlyFull(t)
+	w := spec(t)
+	w.replicas(2)
+	w.killUnderLoad(load{executions: 100, targets: 10, kills: 20, replicas: 2, bound: 15 * patience})
+}
+
+func (w *world) killUnderLoad(l load) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), l.bound)
+	w.Cleanup(cancel)
+	w.ctx = ctx
 	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	w.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 
-	var all []*v1alpha1.WorkflowExecution
-	for i := range executions {
-		app := fmt.Sprintf("app-%d", i/2)
-		if i%2 == 0 {
-			w.deployment(app)
-		}
-		remedy, edit := "nothing", func(*v1alpha1.WorkflowExecution) {}
-		if i%2 == 1 {
-			remedy, edit = "increase-memory", limit("64Mi")
-		}
-		all = append(all, w.execute(remedy, w.target(app), edit, func(e *v1alpha1.WorkflowExecution) { e.Spec.OnBusy = v1alpha1.OnBusyWait }))
-	}
+	began := time.Now()
+	all := w.compete(l)
 	killed := 0
-	for range kills {
+	for range l.kills {
 		<-time.After(time.Duration(random.IntN(4000)) * time.Millisecond) // the moment is what is varied
-		killed += w.killController()
-		w.backUp()
-	}
-	if killed < kills {
-		t.Errorf("the controller was killed %d times, want %d", killed, kills)
+		n := w.killController(random)
+		if n == 0 {
+			w.Error("no process of the controller was there to be killed")
+		}
+		killed += n
+		w.backUp(l.replicas)
 	}
 	for i, e := range all {
 		all[i] = w.untilRecorded(e)
 	}
 
-	log := w.changes()
+	log := w.changes(began)
 	for _, e := range all {
 		if e.Status.Phase != v1alpha1.PhaseCompleted {
-			t.Errorf("%s is %s, want Completed: %+v %+v", e.Name, e.Status.Phase, e.Status.FailureDetails, e.Status.SkipDetails)
+			w.Errorf("%s is %s, want Completed: %+v %+v", e.Name, e.Status.Phase, e.Status.FailureDetails, e.Status.SkipDetails)
 			continue
 		}
 		if got := types(w.trail(e)); got != "created locked started completed" {
-			t.Errorf("the trail of %s is %q", e.Name, got)
-		}
-		if n := log.created[e.Status.PipelineRunRef.Name]; n != 1 {
-			t.Errorf("the API server has created run %s %d times, want once", e.Status.PipelineRunRef.Name, n)
+			w.Errorf("the trail of %s is %q", e.Name, got)
 		}
 	}
-	w.neverTwoAtATime(all)
-	t.Logf("%d runs, %d creations of runs in the API server's log, %d kills", len(all), log.ofRuns(all), killed)
+	w.oneRunEach(all, log)
+	w.neverTwoAtATime(all, log)
+	w.Logf("%d executions, %d creations of runs in the API server's log, %d processes killed", len(all), len(log.created), killed)
 }
 
-// neverTwoAtATime looks at when the runs on each target began and ended.
-func (w *world) neverTwoAtATime(all []*v1alpha1.WorkflowExecution) {
+// compete asks for executions, each of another workflow than the others on its target,
+// so that none is left alone because of one before.
+func (w *world) compete(l load) []*v1alpha1.WorkflowExecution {
 	w.Helper()
-	for i, a := range all {
-		for _, b := range all[i+1:] {
-			if a.Status.Target.Key != b.Status.Target.Key {
-				continue
+	each := (l.executions + l.targets - 1) / l.targets
+	remedies := []string{"nothing", "increase-memory"}
+	for len(remedies) < each {
+		remedies = append(remedies, w.changed("nothing", bundles+"nothing:1.0.0"))
+	}
+	var all []*v1alpha1.WorkflowExecution
+	for i := range l.executions {
+		app, remedy := fmt.Sprintf("app-%d", i/each), remedies[i%each]
+		if i%each == 0 {
+			w.deployment(app)
+		}
+		all = append(all, w.execute(remedy, w.target(app), func(e *v1alpha1.WorkflowExecution) {
+			e.Spec.OnBusy, e.Spec.MaxWait = v1alpha1.OnBusyWait, &metav1.Duration{Duration: l.bound}
+			if remedy == "increase-memory" {
+				limit("64Mi")(e)
 			}
-			ra, rb := w.run(a), w.run(b)
-			if ra.Status.CompletionTime == nil || rb.Status.CompletionTime == nil {
-				w.Errorf("a run of %s has no end", a.Status.Target.Key)
-				continue
-			}
-			if ra.CreationTimestamp.Before(rb.Status.CompletionTime) && rb.CreationTimestamp.Before(ra.Status.CompletionTime) {
-				w.Errorf("%s and %s ran on %s at the same time", ra.Name, rb.Name, a.Status.Target.Key)
-			}
+		}))
+	}
+	return all
+}
+
+// oneRunEach compares the runs that the controller has created with those that the
+// executions name: none was created twice, and none beside them. A creation of which
+// the answer was lost, with who had asked, may have happened.
+func (w *world) oneRunEach(all []*v1alpha1.WorkflowExecution, log changelog) {
+	w.Helper()
+	times, attempts := map[string]int{}, map[string]int{}
+	for _, c := range log.created {
+		attempts[c.name]++
+		if c.done {
+			times[c.name]++
+		}
+	}
+	for _, e := range all {
+		ref := e.Status.PipelineRunRef
+		if ref == nil {
+			continue
+		}
+		if times[ref.Name] > 1 || attempts[ref.Name] == 0 {
+			w.Errorf("the API server has created run %s of %s %d times, want once", ref.Name, e.Name, times[ref.Name])
+		}
+		delete(times, ref.Name)
+	}
+	for name := range times {
+		if !w.ofAnother(name) {
+			w.Errorf("the controller has created run %s, which no execution names", name)
 		}
 	}
 }
 
-// changelog is what the API server has written down of runs.
-type changelog struct {
-	created map[string]int // by the name of the run: how often a creation was answered with 201
+// ofAnother says whether a run belongs to an execution of another spec.
+func (w *world) ofAnother(name string) bool {
+	w.Helper()
+	var run tekton.PipelineRun
+	err := w.Client.Get(w.ctx, client.ObjectKey{Namespace: v1alpha1.WorkflowNamespace, Name: name}, &run)
+	if client.IgnoreNotFound(err) != nil {
+		w.Fatal(err)
+	}
+	namespace, _, _ := strings.Cut(run.Annotations[v1alpha1.AnnotationExecution], "/")
+	return err == nil && namespace != w.namespace
 }
 
-func (c changelog) ofRuns(all []*v1alpha1.WorkflowExecution) int {
-	n := 0
+// neverTwoAtATime looks at when the runs on each target were created, and when its
+// record was given back and taken in between. All times are those at which the API
+// server has received the request: what follows from an answer is later.
+func (w *world) neverTwoAtATime(all []*v1alpha1.WorkflowExecution, log changelog) {
+	w.Helper()
+	on := map[string][]*v1alpha1.WorkflowExecution{} // by the record of the target
 	for _, e := range all {
 		if e.Status.PipelineRunRef != nil {
-			n += c.created[e.Status.PipelineRunRef.Name]
+			on[e.Status.Target.Record] = append(on[e.Status.Target.Record], e)
+		}
+	}
+	for record, runs := range on {
+		slices.SortFunc(runs, func(a, b *v1alpha1.WorkflowExecution) int { return log.start(a).Compare(log.start(b)) })
+		for i, next := range runs[1:] {
+			before, begins := runs[i], log.start(next)
+			if n := log.writesOf(record, log.start(before), begins); n < 2 {
+				w.Errorf("%s was started on %s after %s, and the record was written %d times in between; want that it was given back and taken",
+					next.Name, next.Status.Target.Key, before.Name, n)
+			}
+			if end := w.run(before).Status.CompletionTime; end == nil || begins.Before(end.Time) {
+				w.Errorf("%s was started on %s at %s, and the run of %s ended at %v", next.Name, next.Status.Target.Key, begins, before.Name, end)
+			}
+		}
+	}
+}
+
+// write is a change that the controller has asked the API server for.
+type write struct {
+	name string
+	at   time.Time // when it was received
+	done bool      // false: the answer was lost, and it may have been done
+}
+
+// changelog is what the API server has written down of the controller's changes.
+type changelog struct {
+	created []write // runs
+	records []write // the statuses of the records of targets: taken, and given back
+}
+
+// start is when the run of an execution was created first.
+func (c changelog) start(e *v1alpha1.WorkflowExecution) time.Time {
+	for _, w := range c.created {
+		if w.name == e.Status.PipelineRunRef.Name {
+			return w.at
+		}
+	}
+	return time.Time{}
+}
+
+// writesOf is how often a record was written between two moments.
+func (c changelog) writesOf(record string, from, to time.Time) (n int) {
+	for _, w := range c.records {
+		if w.name == record && w.at.After(from) && w.at.Before(to) {
+			n++
 		}
 	}
 	return n
 }
 
-// changes reads the audit log of the API server.
-func (w *world) changes() changelog {
+// changes reads in the audit log of the API server what the controller has done since
+// a moment.
+func (w *world) changes(since time.Time) changelog {
 	w.Helper()
 	path, err := environment.AuditLog(environmentName)
 	if err != nil {
@@ -191,27 +330,44 @@ func (w *world) changes() changelog {
 		w.Fatal(err)
 	}
 	defer func() { _ = file.Close() }() // it was only read
-	log := changelog{created: map[string]int{}}
+	log := changelog{}
 	lines := bufio.NewScanner(file)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		if !strings.Contains(lines.Text(), `"pipelineruns"`) {
-			continue
-		}
-		var e struct {
-			Verb           string
-			ObjectRef      struct{ Resource, Name, Subresource string }
-			ResponseStatus struct{ Code int }
-		}
+		var e entry
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
 			w.Fatalf("the API server's audit log: %v", err)
 		}
-		if e.Verb == "create" && e.ObjectRef.Resource == "pipelineruns" && e.ObjectRef.Subresource == "" && e.ResponseStatus.Code == 201 {
-			log.created[e.ObjectRef.Name]++
+		if e.User.Username != controllerAccount || e.RequestReceivedTimestamp.Time.Before(since) {
+			continue
+		}
+		code := e.ResponseStatus.Code
+		change := write{e.ObjectRef.Name, e.RequestReceivedTimestamp.Time, code < 300}
+		switch {
+		case code >= 300 && code < 500: // it was refused
+		case e.is("create", "pipelineruns", ""):
+			log.created = append(log.created, change)
+		case e.is("update", "remediationtargets", "status"):
+			log.records = append(log.records, change)
 		}
 	}
 	if err := lines.Err(); err != nil {
 		w.Fatal(err)
 	}
 	return log
+}
+
+const controllerAccount = "system:serviceaccount:" + v1alpha1.SystemNamespace + ":kubernaut-controller"
+
+// entry is one line of the API server's audit log.
+type entry struct {
+	Verb                     string
+	User                     struct{ Username string }
+	ObjectRef                struct{ Resource, Name, Subresource string }
+	ResponseStatus           struct{ Code int }
+	RequestReceivedTimestamp metav1.MicroTime
+}
+
+func (e entry) is(verb, resource, subresource string) bool {
+	return e.Verb == verb && e.ObjectRef.Resource == resource && e.ObjectRef.Subresource == subresource
 }
