@@ -167,8 +167,9 @@ func TestStampedFieldsCannotBeForged(t *testing.T) {
 		return err
 	}
 	for name, edit := range map[string]func(*v1alpha1.WorkflowExecution){
-		"createdBy":        func(e *v1alpha1.WorkflowExecution) { e.Spec.CreatedBy = "somebody" },
-		"the settled mark": func(e *v1alpha1.WorkflowExecution) { e.Labels = map[string]string{v1alpha1.LabelSettled: "Completed"} },
+		"createdBy":                          func(e *v1alpha1.WorkflowExecution) { e.Spec.CreatedBy = "somebody" },
+		"the settled mark":                   func(e *v1alpha1.WorkflowExecution) { e.Labels = map[string]string{v1alpha1.LabelSettled: "Completed"} },
+		"an execution without our finalizer": func(e *v1alpha1.WorkflowExecution) { e.Finalizers = nil },
 		"an empty reason": func(e *v1alpha1.WorkflowExecution) {
 			e.Spec.Cancel = &v1alpha1.CancelRequest{Mode: v1alpha1.CancelImmediate, Reason: " "}
 		},
