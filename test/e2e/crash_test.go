@@ -1,10 +1,8 @@
 package e2e
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -22,7 +20,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
-	"kubernaut.ai/kubernaut/internal/environment"
 )
 
 // controllers are the pods of the controller.
@@ -258,116 +255,18 @@ func (w *world) ofAnother(name string) bool {
 	return err == nil && namespace != w.namespace
 }
 
-// neverTwoAtATime looks at when the runs on each target were created, and when its
-// record was given back and taken in between. All times are those at which the API
-// server has received the request: what follows from an answer is later.
+// neverTwoAtATime looks at the order in which the runs on each target were created,
+// its record was given back and taken, and the runs ended.
 func (w *world) neverTwoAtATime(all []*v1alpha1.WorkflowExecution, log changelog) {
 	w.Helper()
-	on := map[string][]*v1alpha1.WorkflowExecution{} // by the record of the target
-	for _, e := range all {
-		if e.Status.PipelineRunRef != nil {
-			on[e.Status.Target.Record] = append(on[e.Status.Target.Record], e)
+	for _, turn := range log.turns(all) {
+		before, next, begins := turn.before, turn.next, log.start(turn.next)
+		if turn.writes < 2 {
+			w.Errorf("%s was started on %s after %s, and the record was written %d times in between; want that it was given back and taken",
+				next.Name, next.Status.Target.Key, before.Name, turn.writes)
+		}
+		if end := w.run(before).Status.CompletionTime; end == nil || begins.Before(end.Time) {
+			w.Errorf("%s was started on %s at %s, and the run of %s ended at %v", next.Name, next.Status.Target.Key, begins, before.Name, end)
 		}
 	}
-	for record, runs := range on {
-		slices.SortFunc(runs, func(a, b *v1alpha1.WorkflowExecution) int { return log.start(a).Compare(log.start(b)) })
-		for i, next := range runs[1:] {
-			before, begins := runs[i], log.start(next)
-			if n := log.writesOf(record, log.start(before), begins); n < 2 {
-				w.Errorf("%s was started on %s after %s, and the record was written %d times in between; want that it was given back and taken",
-					next.Name, next.Status.Target.Key, before.Name, n)
-			}
-			if end := w.run(before).Status.CompletionTime; end == nil || begins.Before(end.Time) {
-				w.Errorf("%s was started on %s at %s, and the run of %s ended at %v", next.Name, next.Status.Target.Key, begins, before.Name, end)
-			}
-		}
-	}
-}
-
-// write is a change that the controller has asked the API server for.
-type write struct {
-	name string
-	at   time.Time // when it was received
-	done bool      // false: the answer was lost, and it may have been done
-}
-
-// changelog is what the API server has written down of the controller's changes.
-type changelog struct {
-	created []write // runs
-	records []write // the statuses of the records of targets: taken, and given back
-}
-
-// start is when the run of an execution was created first.
-func (c changelog) start(e *v1alpha1.WorkflowExecution) time.Time {
-	for _, w := range c.created {
-		if w.name == e.Status.PipelineRunRef.Name {
-			return w.at
-		}
-	}
-	return time.Time{}
-}
-
-// writesOf is how often a record was written between two moments.
-func (c changelog) writesOf(record string, from, to time.Time) (n int) {
-	for _, w := range c.records {
-		if w.name == record && w.at.After(from) && w.at.Before(to) {
-			n++
-		}
-	}
-	return n
-}
-
-// changes reads in the audit log of the API server what the controller has done since
-// a moment.
-func (w *world) changes(since time.Time) changelog {
-	w.Helper()
-	path, err := environment.AuditLog(environmentName)
-	if err != nil {
-		w.Fatal(err)
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		w.Fatal(err)
-	}
-	defer func() { _ = file.Close() }() // it was only read
-	log := changelog{}
-	lines := bufio.NewScanner(file)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		var e entry
-		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-			w.Fatalf("the API server's audit log: %v", err)
-		}
-		if e.User.Username != controllerAccount || e.RequestReceivedTimestamp.Time.Before(since) {
-			continue
-		}
-		code := e.ResponseStatus.Code
-		change := write{e.ObjectRef.Name, e.RequestReceivedTimestamp.Time, code < 300}
-		switch {
-		case code >= 300 && code < 500: // it was refused
-		case e.is("create", "pipelineruns", ""):
-			log.created = append(log.created, change)
-		case e.is("update", "remediationtargets", "status"):
-			log.records = append(log.records, change)
-		}
-	}
-	if err := lines.Err(); err != nil {
-		w.Fatal(err)
-	}
-	return log
-}
-
-const controllerAccount = "system:serviceaccount:" + v1alpha1.SystemNamespace + ":kubernaut-controller"
-
-// entry is one line of the API server's audit log.
-type entry struct {
-	Verb                     string
-	User                     struct{ Username string }
-	ObjectRef                struct{ Resource, Name, Subresource string }
-	ResponseStatus           struct{ Code int }
-	RequestReceivedTimestamp metav1.MicroTime
-}
-
-func (e entry) is(verb, resource, subresource string) bool {
-	return e.Verb == verb && e.ObjectRef.Resource == resource && e.ObjectRef.Subresource == subresource
 }
