@@ -62,33 +62,24 @@ func (c container) well() bool {
 	return c.status.Ready || t != nil && t.ExitCode == 0
 }
 
-// ended is how the container ended last, and whether it did.
+// ended is how the container ended last, and whether it did. One that was lost
+// with its node did not end by itself: that is no evidence about its program.
 func (c container) ended() (*corev1.ContainerStateTerminated, bool) {
 	if t := c.status.State.Terminated; t != nil {
-		return t, t.ExitCode != 0
+		return t, t.ExitCode != 0 && !lost(t)
 	}
 	t := c.status.LastTerminationState.Terminated
-	return t, t != nil && !c.status.Ready
-}
-
-// ends counts how many times it has ended.
-func (c container) ends() int {
-	n := int(c.status.RestartCount)
-	if c.status.State.Running == nil {
-		n++
-	}
-	return n
-}
-
-// again tells whether the container ended so often that it will not run.
-func (c container) again() bool {
-	return c.ends() >= crashes && c.status.State.Running == nil || c.pod.Spec.RestartPolicy == corev1.RestartPolicyNever && c.status.State.Terminated != nil
+	return t, t != nil && !c.status.Ready && !lost(t)
 }
 
 // lines is what the container wrote last: in the life that ended when it has
-// ended, else in the present one.
+// ended, else in the present one. What it wrote before it was lost says nothing.
 func (c container) lines() []string {
-	if _, ended := c.ended(); ended && c.status.State.Terminated == nil {
+	t, ended := c.ended()
+	if t != nil && lost(t) && c.status.State.Running == nil {
+		return nil
+	}
+	if ended && c.status.State.Terminated == nil {
 		if lines := c.view.log(c.pod, c.spec.Name, true); len(lines) > 0 {
 			return lines
 		}
@@ -188,7 +179,7 @@ func outOfMemory(c container) (Finding, bool) {
 		limit = "its limit is " + m.String()
 	}
 	return c.found(Finding{
-		Code: OutOfMemory, Hopeless: c.again() || c.ends() >= 2, Visible: t.FinishedAt.Time,
+		Code: OutOfMemory, Hopeless: c.again() || c.inARow() >= 2, Visible: t.FinishedAt.Time,
 		Sentence: fmt.Sprintf("container %s of %s is killed because it takes more memory than it may (%s; exit code %d)", c.spec.Name, c.view.workload(c.pod), limit, t.ExitCode),
 		Evidence: []Evidence{c.state()},
 		Next:     []string{kubectl(c.pod.Namespace, "top pod "+c.pod.Name), kubectl(c.pod.Namespace, setLimit(c))},
@@ -203,7 +194,7 @@ func setLimit(c container) string {
 // crash is a container that ends by itself, for a reason that only it knows.
 func crash(c container) (Finding, bool) {
 	t, ended := c.ended()
-	if !ended || c.well() || lost(t) {
+	if !ended || c.well() {
 		return Finding{}, false
 	}
 	lines := lastOf(c.lines(), 10)
@@ -217,12 +208,6 @@ func crash(c container) (Finding, bool) {
 		f.Evidence = append(f.Evidence, c.logEvidence(lines))
 	}
 	return c.found(f)
-}
-
-// lost tells whether nobody knows how a container ended, because the node ended
-// with it: it is no evidence about its program.
-func lost(t *corev1.ContainerStateTerminated) bool {
-	return t.Reason == "Unknown" || t.Reason == "ContainerStatusUnknown"
 }
 
 func (c container) previousFlag() string {
@@ -266,7 +251,7 @@ func livenessKills(c container) (Finding, bool) {
 		return Finding{}, false
 	}
 	f := Finding{
-		Code: LivenessKills, Hopeless: c.ends() >= crashes, Visible: killed.first,
+		Code: LivenessKills, Hopeless: c.view.repeats(killed, crashes), Visible: killed.first,
 		Sentence: fmt.Sprintf("the %s probe of container %s of %s kills it %s after its start, before it answers%s",
 			kind, c.spec.Name, c.view.workload(c.pod), allowed(probe), withoutStartup(c.spec)),
 		Evidence: []Evidence{killed.evidence(c.object())},

@@ -14,10 +14,6 @@ import (
 	"kubernaut.ai/kubernaut/internal/environment/plan"
 )
 
-// crashes is how many times a container must have ended before its end counts
-// as hopeless: once may be a race with something that starts beside it.
-const crashes = 3
-
 // podRules look at a pod as a whole, before its containers; the first that
 // finds something decides.
 var podRules = []func(*view, *corev1.Pod) []Finding{
