@@ -3,7 +3,6 @@ package diagnose
 import (
 	"cmp"
 	"slices"
-	"strings"
 
 	"kubernaut.ai/kubernaut/internal/environment/plan"
 )
@@ -32,6 +31,7 @@ func Of(s Snapshot) Diagnosis {
 		return d
 	}
 	v := newView(s)
+	v.mended()
 	var all []Finding
 	for _, rule := range rules {
 		all = append(all, rule(v)...)
@@ -137,21 +137,13 @@ func (v *view) unexplained(all []Finding) []Finding {
 		if !slices.ContainsFunc(all[:causes], func(f Finding) bool { return s.explainedBy(f) }) {
 			all = append(all, Finding{
 				Code: StepFailed, Hopeless: true, Object: plan.Object{Kind: "Step", Name: s.Name},
-				Sentence: "step " + s.Name + " failed: " + firstLine(s.Error),
-				Evidence: []Evidence{{From: "step " + s.Name, Text: s.Error}},
+				Sentence: s.who() + " failed: " + firstLine(s.Error), Visible: s.At,
+				Evidence: []Evidence{{From: "step " + s.Name, Text: s.Error, At: s.At}},
 				Next:     []string{"kubernaut env status"},
 			})
 		}
 	}
 	return all
-}
-
-// explainedBy tells whether the finding is why the step failed: it is about the
-// object waited for, about the step, or the error speaks of its object.
-func (s Step) explainedBy(f Finding) bool {
-	step := plan.Object{Kind: "Step", Name: s.Name}
-	return f.concerns(step) || s.Object != (plan.Object{}) && f.concerns(s.Object) ||
-		f.Object.Name != "" && strings.Contains(s.Error, f.Object.Name)
 }
 
 // awaitedFindings names what is waited for and does not exist.
@@ -163,9 +155,4 @@ func awaitedFindings(v *view) []Finding {
 		}
 	}
 	return found
-}
-
-func firstLine(text string) string {
-	line, _, _ := strings.Cut(text, "\n")
-	return line
 }

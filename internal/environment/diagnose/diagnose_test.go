@@ -235,33 +235,6 @@ func TestAServerThatIsGoneIsTheOnlyCause(t *testing.T) {
 	}
 }
 
-func TestStepsTellTheirCause(t *testing.T) {
-	for _, c := range []struct {
-		text string
-		code Code
-	}{
-		{"starting cluster x: port 16443 on 127.0.0.1 is in use by another program: stop it", PortInUse},
-		{"asking PostgreSQL: FATAL: password authentication failed for user \"kubernaut_service\" (SQLSTATE 28P01)", WrongPassword},
-		{"something that nobody foresaw", StepFailed},
-	} {
-		d := Of(Snapshot{Steps: []Step{{Name: "cluster", Error: c.text}}})
-		if len(d.Findings) != 1 || d.Findings[0].Code != c.code || !d.Findings[0].Hopeless {
-			t.Errorf("%s: got\n%s", c.text, d.Text())
-		}
-	}
-}
-
-func TestAStepIsExplainedByWhatItWaitedFor(t *testing.T) {
-	web := plan.Object{Kind: "Pod", Namespace: "shop", Name: "web-1"}
-	d := Of(Snapshot{
-		Namespaces: []string{"shop"}, Objects: objects(t, strings.Replace(pod, "STATE", crashed, 1)),
-		Steps: []Step{{Name: "web", Error: "not ready in time", Object: web}},
-	})
-	if len(d.Findings) != 1 || d.Findings[0].Code != ContainerCrash {
-		t.Errorf("got\n%s", d.Text())
-	}
-}
-
 func TestAbsentWhereNothingCouldBeReadSaysNothing(t *testing.T) {
 	const refers = `{apiVersion: v1, kind: Pod, metadata: {name: web, namespace: shop}, spec: {containers: [{name: main, image: x, envFrom: [{secretRef: {name: s}}]}]}, status: {phase: Pending, containerStatuses: [{name: main, ready: false, state: {waiting: {reason: CreateContainerConfigError, message: m}}}]}}`
 	s := Snapshot{Namespaces: []string{"shop"}, Objects: objects(t, refers)}

@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -9,7 +10,8 @@ import (
 	"kubernaut.ai/kubernaut/internal/environment/plan"
 )
 
-// Snapshot is everything that a diagnosis knows. It holds no secret value.
+// Snapshot is everything that a diagnosis knows. It holds no secret value but in
+// its Mask, which is never written.
 type Snapshot struct {
 	Taken        time.Time                      `json:"taken"`
 	Namespaces   []string                       `json:"namespaces,omitempty"` // whose content was read
@@ -23,6 +25,16 @@ type Snapshot struct {
 	Steps        []Step                         `json:"steps,omitempty"`
 	Unfinished   bool                           `json:"unfinished,omitempty"` // not everything was applied: what lacks its other half says nothing yet
 	Server       Server                         `json:"server,omitzero"`
+	Mask         Mask                           `json:"-"` // takes the secrets that were read out of other texts
+}
+
+// MaskSteps takes secrets out of what the steps said. Whoever gave the steps
+// keeps theirs.
+func (s *Snapshot) MaskSteps() {
+	s.Steps = slices.Clone(s.Steps)
+	for i := range s.Steps {
+		s.Steps[i].Error = s.Mask.Text(s.Steps[i].Error)
+	}
 }
 
 // Log is the end of a container's log.
@@ -53,6 +65,7 @@ type Login struct {
 type Step struct {
 	Name     string      `json:"name"`
 	Error    string      `json:"error"`
+	At       time.Time   `json:"at,omitzero"`     // when, in an Up that is over; zero: just now
 	Object   plan.Object `json:"object,omitzero"` // that did not become ready
 	Findings []Finding   `json:"findings,omitempty"`
 }
