@@ -1,7 +1,6 @@
 package environment
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,7 +20,6 @@ import (
 	"kubernaut.ai/kubernaut/internal/environment/diagnose"
 	"kubernaut.ai/kubernaut/internal/environment/observe"
 	"kubernaut.ai/kubernaut/internal/environment/plan"
-	"kubernaut.ai/kubernaut/internal/environment/progress"
 	"kubernaut.ai/kubernaut/internal/environment/readiness"
 	"kubernaut.ai/kubernaut/internal/environment/run"
 	"kubernaut.ai/kubernaut/internal/environment/upstream"
@@ -84,29 +82,40 @@ func Diagnose(ctx context.Context, o Options) (Seen, error) {
 	if err != nil {
 		return Seen{}, err
 	}
-	steps, journal := w.failedSteps()
-	if status.State == cluster.Absent && len(steps) == 0 {
+	last := w.lastJournal()
+	up := lastUp{steps: last.failed(), finished: last.finished()}
+	if status.State == cluster.Absent && len(up.steps) == 0 {
 		return Seen{}, ErrNotRunning
 	}
-	seen, err := w.diagnose(ctx, status, steps)
-	if len(journal) > 0 {
-		seen.files["journal.jsonl"] = []byte(diagnose.NewMask(nil).Text(string(journal)))
+	seen, err := w.diagnose(ctx, status, up)
+	if err != nil {
+		return Seen{}, err
 	}
-	return seen, err
+	if len(last) > 0 {
+		seen.files["journal.jsonl"] = last.masked(seen.snapshot.Mask)
+	}
+	return seen, nil
 }
 
-func (w *world) diagnose(ctx context.Context, status cluster.Status, steps []diagnose.Step) (Seen, error) {
-	s := diagnose.Snapshot{Taken: time.Now(), Steps: steps}
+// lastUp is what is known of the Up that made the environment.
+type lastUp struct {
+	steps    []diagnose.Step // that failed by themselves
+	finished bool
+}
+
+func (w *world) diagnose(ctx context.Context, status cluster.Status, up lastUp) (Seen, error) {
+	s := diagnose.Snapshot{Taken: time.Now(), Steps: up.steps}
+	s.MaskSteps()
 	files := map[string][]byte{}
 	if status.State != cluster.Absent {
 		k, err := w.kube()
 		if err != nil {
 			return Seen{}, err
 		}
-		if s, err = observe.Snapshot(ctx, k.Reader(), observe.Scope{Namespaces: ownNamespaces, Whole: true, Steps: steps}); err != nil {
+		if s, err = observe.Snapshot(ctx, k.Reader(), observe.Scope{Namespaces: ownNamespaces, Whole: true, Steps: up.steps}); err != nil {
 			return Seen{}, err
 		}
-		s.Unfinished = len(steps) > 0
+		s.Unfinished = !up.finished
 		if s.Server.Error != "" {
 			s.Server.Address, s.Server.Components = status.Server, broken(status)
 		}
@@ -149,24 +158,6 @@ func tail(path string, lines int) []string {
 	return all[max(0, len(all)-lines):]
 }
 
-// failedSteps reads the journal of the last Up: which steps failed by themselves.
-func (w *world) failedSteps() ([]diagnose.Step, []byte) {
-	raw, err := os.ReadFile(w.dir("journal.jsonl"))
-	if err != nil {
-		return nil, nil
-	}
-	var steps []diagnose.Step
-	lines := bufio.NewScanner(strings.NewReader(string(raw)))
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		var e progress.Event
-		if json.Unmarshal(lines.Bytes(), &e) == nil && e.State == progress.Failed && e.Step != "" {
-			steps = append(steps, diagnose.Step{Name: e.Step, Error: e.Error})
-		}
-	}
-	return steps, raw
-}
-
 // explained adds the causes to the error of a failed run. Looking for them takes
 // no longer than diagnosisWithin; what is not found then is left out.
 func (w *world) explained(ctx context.Context, runErr error) error {
@@ -188,7 +179,7 @@ func (w *world) explained(ctx context.Context, runErr error) error {
 	if err != nil {
 		return runErr
 	}
-	seen, err := w.diagnose(ctx, status, steps)
+	seen, err := w.diagnose(ctx, status, lastUp{steps: steps})
 	if err != nil {
 		return runErr
 	}

@@ -181,12 +181,9 @@ func Build(ctx context.Context, o Options, sink progress.Sink) (report.Report, e
 
 // run executes the plan and keeps the journal and the report.
 func (w *world) run(ctx context.Context, p *plan.Plan, tasks map[string]run.Task, sink progress.Sink) (report.Report, error) {
-	if err := os.MkdirAll(w.dir(), 0o755); err != nil {
-		return report.Report{}, fmt.Errorf("keeping the journal: %w", err)
-	}
-	journal, err := os.Create(w.dir("journal.jsonl"))
+	journal, err := w.createJournal()
 	if err != nil {
-		return report.Report{}, fmt.Errorf("keeping the journal: %w", err)
+		return report.Report{}, err
 	}
 	defer journal.Close()
 	recorder := &progress.Recorder{}

@@ -58,6 +58,7 @@ func Snapshot(ctx context.Context, r Reader, scope Scope) (diagnose.Snapshot, er
 			return s, ctx.Err()
 		}
 		s.Server.Error = err.Error()
+		s.MaskSteps() // no Secret could be read: by their form
 		return s, nil
 	}
 	l := looker{Reader: r, scope: scope}

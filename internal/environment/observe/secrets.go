@@ -35,9 +35,8 @@ func (l *looker) fill(s *diagnose.Snapshot) {
 	for i := range l.read {
 		l.read[i].Lines = mask.Lines(l.read[i].Lines)
 	}
-	for i := range s.Steps {
-		s.Steps[i].Error = mask.Text(s.Steps[i].Error)
-	}
+	s.Mask = mask
+	s.MaskSteps()
 	slices.SortFunc(l.objects, func(a, b *unstructured.Unstructured) int {
 		return cmp.Or(cmp.Compare(a.GetNamespace(), b.GetNamespace()), cmp.Compare(a.GetKind(), b.GetKind()), cmp.Compare(a.GetName(), b.GetName()))
 	})

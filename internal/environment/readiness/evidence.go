@@ -32,11 +32,13 @@ func (w *waiter) failure(ctx context.Context, cause string, hopeless bool) error
 	if w.seen != nil {
 		f.Conditions = conditionLines(w.seen)
 	}
-	if found, err := w.cluster.causes(ctx, w.wanted); err == nil && len(found) > 0 {
+	seen, err := w.cluster.observe(ctx, w.wanted)
+	if found := diagnose.Of(seen).About(named(w.wanted)); err == nil && len(found) > 0 {
 		f.found(found)
-		return f
+	} else {
+		w.cluster.evidence(ctx, w.wanted, f)
 	}
-	w.cluster.evidence(ctx, w.wanted, f)
+	f.mask(seen.Mask) // without a snapshot: by form
 	return f
 }
 
@@ -47,6 +49,7 @@ func (w *waiter) failed(found []diagnose.Finding) error {
 		f.Conditions = conditionLines(w.seen)
 	}
 	f.found(found)
+	f.mask(diagnose.Mask{}) // the findings are without secrets already
 	return f
 }
 
@@ -67,12 +70,17 @@ func (w *waiter) absent(ctx context.Context) error {
 	return f
 }
 
+// observe reads the object's namespace; that of the whole cluster is nothing.
+func (c *Cluster) observe(ctx context.Context, u *unstructured.Unstructured) (diagnose.Snapshot, error) {
+	if u.GetNamespace() == "" {
+		return diagnose.Snapshot{}, nil
+	}
+	return observe.Snapshot(ctx, c.Reader(), observe.Scope{Namespaces: []string{u.GetNamespace()}})
+}
+
 // causes diagnoses the object's namespace and returns what concerns the object.
 func (c *Cluster) causes(ctx context.Context, u *unstructured.Unstructured) ([]diagnose.Finding, error) {
-	if u.GetNamespace() == "" {
-		return nil, nil
-	}
-	seen, err := observe.Snapshot(ctx, c.Reader(), observe.Scope{Namespaces: []string{u.GetNamespace()}})
+	seen, err := c.observe(ctx, u)
 	if err != nil {
 		return nil, err
 	}

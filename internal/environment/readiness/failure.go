@@ -41,6 +41,19 @@ func (f *Failure) found(findings []diagnose.Finding) {
 	f.Cause = strings.Join(causes, "; and ")
 }
 
+// mask takes secrets out of what others wrote.
+func (f *Failure) mask(m diagnose.Mask) {
+	f.Cause = m.Text(f.Cause)
+	for _, texts := range [][]string{f.Conditions, f.Pods, f.Events} {
+		for i := range texts {
+			texts[i] = m.Text(texts[i])
+		}
+	}
+	if f.Log != nil {
+		f.Log.Lines = m.Lines(f.Log.Lines)
+	}
+}
+
 // Error tells the cause first, then the evidence below it.
 func (f *Failure) Error() string {
 	var out strings.Builder

@@ -278,7 +278,10 @@ func (w *waiter) diagnose(ctx context.Context) error {
 	return nil
 }
 
+// tell says what is missing, without what looks like a secret: it goes to the
+// terminal and into the journal.
 func (w *waiter) tell(message string) {
+	message = diagnose.Mask{}.Text(message)
 	w.message = message
 	w.say(w.wanted.GetKind() + " " + w.wanted.GetName() + ": " + message)
 }

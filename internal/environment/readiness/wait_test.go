@@ -279,6 +279,33 @@ func TestAWarningAloneIsNoReasonToGiveUp(t *testing.T) {
 	}
 }
 
+func TestAFailureTellsNoSecret(t *testing.T) {
+	w := newWorld(t)
+	w.create("{apiVersion: v1, kind: Secret, metadata: {name: database}, stringData: {key: cog-wheel-42}}")
+	job := w.create(`{apiVersion: batch/v1, kind: Job, metadata: {name: migrate}, spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: i}]}}}}`)
+	w.create(`{apiVersion: v1, kind: Event, metadata: {name: e}, type: Warning, reason: Failed, message: "no login with cog-wheel-42, password=open-sesame", involvedObject: {kind: Job, name: migrate, namespace: ` + w.namespace + `}}`)
+	seen := w.setStatus(job, w.status(`{apiVersion: v1, kind: X, status: {startTime: "2026-11-22T03:00:00Z", conditions: [{type: Suspended, status: "True", message: cog-wheel-42}]}}`))
+	notes := &waiter{cluster: running, wanted: job, seen: seen, say: func(string) {}}
+
+	err := notes.failure(t.Context(), "psql: postgres://owner:open-sesame@database", false)
+
+	if text := err.Error(); strings.Contains(text, "open-sesame") || strings.Contains(text, "cog-wheel-42") || !strings.Contains(text, "Failed of migrate: no login with ***") {
+		t.Errorf("got %s", text)
+	}
+	if notes.tell("password: open-sesame"); notes.message != "password: ***" {
+		t.Errorf("it says %s", notes.message)
+	}
+}
+
+// What a container wrote is shown where no cause is proved.
+func TestALogLineIsMaskedByItsForm(t *testing.T) {
+	f := &Failure{Cause: "late", Log: &Log{Pod: "web-1", Container: "main", Lines: []string{"login", "PGPASSWORD=open-sesame psql"}}}
+	f.mask(diagnose.Mask{})
+	if diff := cmp.Diff([]string{"login", "PGPASSWORD=*** psql"}, f.Log.Lines); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestFailureReadsTopDown(t *testing.T) {
 	f := &Failure{
 		Object: named(&unstructured.Unstructured{Object: map[string]any{"kind": "Deployment", "metadata": map[string]any{"name": "web", "namespace": "pay"}}}),
