@@ -87,9 +87,15 @@ func (c container) lines() []string {
 	return c.view.log(c.pod, c.spec.Name, false)
 }
 
+// event is the newest of that reason about the container; other containers of
+// the pod have theirs.
 func (c container) event(reason, part string) (happening, bool) {
-	return c.view.lastEvent(c.object(), func(h happening) bool { return h.reason == reason && strings.Contains(h.message, part) })
+	return c.view.lastEvent(c.object(), func(h happening) bool {
+		return c.meant(h) && h.reason == reason && strings.Contains(h.message, part)
+	})
 }
+
+func (c container) meant(h happening) bool { return h.container == "" || h.container == c.spec.Name }
 
 // state is the container's state as evidence.
 func (c container) state() Evidence {

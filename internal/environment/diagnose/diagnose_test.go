@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
@@ -274,14 +273,5 @@ func TestClosestNames(t *testing.T) {
 	got := closest("postgres", []string{"redis", "datastorage", "postgresql", "postgrse", "web"})
 	if diff := cmp.Diff([]string{"postgresql", "postgrse", "redis"}, got); diff != "" {
 		t.Error(diff)
-	}
-}
-
-func TestEventsOfBothKindsAreRead(t *testing.T) {
-	v := newView(Snapshot{Objects: objects(t, `{apiVersion: v1, kind: Event, metadata: {name: a, namespace: shop}, reason: FailedScheduling, eventTime: "2026-11-25T03:00:00.000000Z", series: {count: 4, lastObservedTime: "2026-11-25T03:01:00.000000Z"}, involvedObject: {kind: Pod, namespace: shop, name: web}}`)})
-	all := v.events[plan.Object{Kind: "Pod", Namespace: "shop", Name: "web"}]
-	at := metav1.Date(2026, 11, 25, 3, 0, 0, 0, time.UTC).Time
-	if len(all) != 1 || all[0].count != 4 || !all[0].first.Equal(at) || !all[0].last.Equal(at.Add(time.Minute)) {
-		t.Errorf("got %+v", all)
 	}
 }

@@ -68,7 +68,7 @@ func imageProblem(c container) (Finding, bool) {
 func (c container) pullErrors(image string) []happening {
 	var all []happening
 	for _, h := range c.view.events[c.object()] {
-		if h.reason == "Failed" && strings.Contains(h.message, "Failed to pull image") && strings.Contains(h.message, image) {
+		if c.meant(h) && h.reason == "Failed" && strings.Contains(h.message, "Failed to pull image") && strings.Contains(h.message, image) {
 			all = append(all, h)
 		}
 	}

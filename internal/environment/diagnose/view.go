@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"cmp"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 
 	"kubernaut.ai/kubernaut/internal/environment/derive"
 	"kubernaut.ai/kubernaut/internal/environment/plan"
@@ -32,6 +34,7 @@ type view struct {
 // happening is an event, whichever way it was written.
 type happening struct {
 	reason, message string
+	container       string // of the pod; empty: it is about all of the object
 	first, last     time.Time
 	count           int
 }
@@ -40,7 +43,6 @@ func newView(s Snapshot) *view {
 	v := &view{Snapshot: s, objects: map[plan.Object]*unstructured.Unstructured{}, events: map[plan.Object][]happening{}}
 	for _, u := range s.Objects {
 		if u.GetKind() == "Event" {
-			v.addEvent(decode[corev1.Event](u))
 			continue
 		}
 		v.objects[derive.Of(u)] = u
@@ -54,6 +56,9 @@ func newView(s Snapshot) *view {
 		case "EndpointSlice":
 			v.endpoints = append(v.endpoints, decode[discoveryv1.EndpointSlice](u))
 		}
+	}
+	for _, u := range v.kind("Event", "") {
+		v.addEvent(decode[corev1.Event](u))
 	}
 	for _, all := range v.events {
 		slices.SortStableFunc(all, func(a, b happening) int { return a.last.Compare(b.last) })
@@ -69,8 +74,20 @@ func decode[T any](u *unstructured.Unstructured) *T {
 	return o
 }
 
+// containerPath is how an event says which container of a pod it is about.
+var containerPath = regexp.MustCompile(`^spec\.(?:initContainers|containers|ephemeralContainers)\{(.+)\}$`)
+
+// addEvent takes an event in, unless it is about an object that is gone and had
+// the name of one that is there.
 func (v *view) addEvent(e *corev1.Event) {
+	about := plan.Object{Kind: e.InvolvedObject.Kind, Namespace: e.InvolvedObject.Namespace, Name: e.InvolvedObject.Name}
+	if u, ok := v.objects[about]; ok && !isAbout(u, e.InvolvedObject.UID) {
+		return
+	}
 	h := happening{reason: e.Reason, message: strings.TrimSpace(e.Message), count: max(1, int(e.Count))}
+	if m := containerPath.FindStringSubmatch(e.InvolvedObject.FieldPath); m != nil {
+		h.container = m[1]
+	}
 	h.first, h.last = e.FirstTimestamp.Time, e.LastTimestamp.Time
 	if h.first.IsZero() {
 		h.first = e.EventTime.Time
@@ -81,8 +98,14 @@ func (v *view) addEvent(e *corev1.Event) {
 	if e.Series != nil {
 		h.last, h.count = e.Series.LastObservedTime.Time, int(e.Series.Count)
 	}
-	about := plan.Object{Kind: e.InvolvedObject.Kind, Namespace: e.InvolvedObject.Namespace, Name: e.InvolvedObject.Name}
 	v.events[about] = append(v.events[about], h)
+}
+
+// isAbout tells whether an event with that UID can be about the object. The
+// kubelet writes its node's name for one, and of a static pod the UID that only
+// it knows.
+func isAbout(u *unstructured.Unstructured, uid types.UID) bool {
+	return uid == "" || u.GetUID() == "" || uid == u.GetUID() || u.GetKind() == "Node" || string(uid) == u.GetAnnotations()[corev1.MirrorPodAnnotationKey]
 }
 
 // lastEvent is the newest event about the object that ok accepts.
