@@ -39,6 +39,9 @@ func (v *view) hooks() []hook {
 // webhookFindings finds webhooks behind which nothing answers.
 func webhookFindings(v *view) []Finding {
 	var all []Finding
+	if !v.readable("Service", "EndpointSlice") {
+		return nil
+	}
 	for _, h := range v.hooks() {
 		if !v.looked(h.service.Namespace) || v.served(h.service) {
 			continue

@@ -192,7 +192,11 @@ func TestWhatIsNotAppliedYetIsNoCause(t *testing.T) {
 	if d := Of(s); len(d.Findings) != 1 || d.Findings[0].Code != ServiceSelectsNothing {
 		t.Errorf("want the Service alone, got\n%s", d.Text())
 	}
-	s.Unfinished = true
+	s.Unreadable = []string{"Deployment", "EndpointSlice"}
+	if d := Of(s); len(d.Findings) != 0 {
+		t.Errorf("the workload may be one that could not be read, got\n%s", d.Text())
+	}
+	s.Unreadable, s.Unfinished = nil, true
 	if d := Of(s); len(d.Findings) != 0 {
 		t.Errorf("the workload may still come, got\n%s", d.Text())
 	}

@@ -235,7 +235,7 @@ func hostUnknown(t teller, m []string) Finding {
 	case exists:
 		f.Sentence += fmt.Sprintf(", though %s exists: the cluster's DNS does not answer for it", o)
 		f.Next = []string{kubectl("kube-system", "get pods")}
-	case t.view.looked(o.Namespace):
+	case t.view.looked(o.Namespace) && t.view.readable("Service"):
 		f.Sentence += fmt.Sprintf(": there is no Service %q in %s%s", o.Name, o.Namespace, similar(o, t.view.names("Service", o.Namespace)))
 		f.Next = []string{kubectl(o.Namespace, "get services")}
 	}

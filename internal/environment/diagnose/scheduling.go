@@ -36,6 +36,7 @@ func unschedulable(v *view, p *corev1.Pod) []Finding {
 	case strings.Contains(message, "free ports"):
 		f.Code = PortInUse
 		f.Sentence = fmt.Sprintf("pods of %s want host port %s, which another pod of the node has", v.workload(p), hostPorts(p))
+	case !v.readable("Node"): // what they have is not known: what the scheduler says is all
 	case strings.Contains(message, "Insufficient"):
 		f.Code = UnschedulableRoom
 		v.room(p, &f)

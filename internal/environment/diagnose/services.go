@@ -24,7 +24,7 @@ func serviceFindings(v *view) []Finding {
 		}
 		matched := v.podsOf(s)
 		if len(matched) == 0 {
-			if v.templateFor(s) {
+			if v.templateFor(s) || !v.readable("Pod", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob") {
 				continue
 			}
 			all = append(all, Finding{

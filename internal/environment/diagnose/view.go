@@ -137,7 +137,11 @@ func (v *view) names(kind, namespace string) []string {
 	return names
 }
 
-func (v *view) readable(kind string) bool { return !slices.Contains(v.Unreadable, kind) }
+// readable tells whether all of these kinds could be read: else nothing follows
+// from what is not there.
+func (v *view) readable(kinds ...string) bool {
+	return !slices.ContainsFunc(kinds, func(kind string) bool { return slices.Contains(v.Unreadable, kind) })
+}
 
 // looked tells whether the namespace's content was read.
 func (v *view) looked(namespace string) bool { return slices.Contains(v.Namespaces, namespace) }
