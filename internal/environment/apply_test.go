@@ -1,6 +1,8 @@
 package environment
 
 import (
+	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,9 +13,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
+	"kubernaut.ai/kubernaut/internal/build"
+	"kubernaut.ai/kubernaut/internal/cluster"
+	"kubernaut.ai/kubernaut/internal/environment/diagnose"
 	"kubernaut.ai/kubernaut/internal/environment/manifest"
+	"kubernaut.ai/kubernaut/internal/environment/plan"
+	"kubernaut.ai/kubernaut/internal/environment/progress"
 	"kubernaut.ai/kubernaut/test/servers"
 )
 
@@ -38,6 +46,7 @@ func TestApply(t *testing.T) {
 		"PasswordsAreMadeOnce":           passwordsAreMadeOnce,
 		"AnAddressThatAKilledRunLeft":    addressLeftBehind,
 		"WhatOthersMadeIsLeftAlone":      leftAlone,
+		"WhatWasRemovedSinceIsNamed":     removedSince,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := server{T: t, cfg: cfg, notes: filepath.Join(t.TempDir(), "applied.json")}
@@ -232,5 +241,63 @@ func leftAlone(s server) {
 	s.settles(strings.ReplaceAll(settings, "name: settings", "name: own"))
 	if colour, _, _ := unstructured.NestedString(s.found(ours).Object, "data", "colour"); colour != "blue" {
 		s.Errorf("our own are not brought up to date: %s", colour)
+	}
+}
+
+// removedSince is a Deployment of an environment that came up, which somebody
+// removes: it is the one cause.
+func removedSince(s server) {
+	w := worldOf(build.Cache{Dir: s.TempDir()}, Options{Name: "test"})
+	journal, err := w.createJournal()
+	if err == nil {
+		err = errors.Join(json.NewEncoder(journal).Encode(progress.Event{State: progress.Ready}), journal.Close())
+	}
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.notes = w.dir(ledgerFile)
+	s = s.again()
+	w.kube = func() (*kube, error) { return s.kube, nil }
+	decoded, err := manifest.Decode([]byte(`
+{apiVersion: v1, kind: Namespace, metadata: {name: kubernaut-system}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: web, namespace: kubernaut-system}, spec: {selector: {app: web}, ports: [{port: 80}]}}
+---
+{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, namespace: kubernaut-system}, spec: {selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: main, image: web}]}}}}
+---
+{apiVersion: batch/v1, kind: Job, metadata: {name: migrate, namespace: kubernaut-system}, spec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: web}]}}}}
+`))
+	if err != nil {
+		s.Fatal(err)
+	}
+	if _, err := s.apply(s.Context(), decoded); err != nil {
+		s.Fatal(err)
+	}
+	if err := s.applied.keep(); err != nil {
+		s.Fatal(err)
+	}
+	named := func() []diagnose.Finding {
+		seen, err := w.diagnose(s.Context(), cluster.Status{State: cluster.Ready}, w.lastUp(w.lastJournal()))
+		if err != nil {
+			s.Fatal(err)
+		}
+		return seen.Findings
+	}
+	if found := named(); len(found) != 0 {
+		s.Errorf("nothing is missing, and it says %+v", found)
+	}
+	for _, u := range decoded[2:] {
+		r, err := s.Resource(u)
+		if err == nil {
+			err = r.Delete(s.Context(), u.GetName(), metav1.DeleteOptions{PropagationPolicy: ptr.To(metav1.DeletePropagationBackground)})
+		}
+		if err != nil {
+			s.Fatal(err)
+		}
+	}
+	found := named()
+	want := plan.Object{Kind: "Deployment", Namespace: "kubernaut-system", Name: "web"}
+	if len(found) != 1 || found[0].Code != diagnose.NameUnknown || found[0].Object != want {
+		s.Errorf("want %s alone, got %+v", want, found)
 	}
 }

@@ -83,7 +83,7 @@ func Diagnose(ctx context.Context, o Options) (Seen, error) {
 		return Seen{}, err
 	}
 	last := w.lastJournal()
-	up := lastUp{steps: last.failed(), finished: last.finished()}
+	up := w.lastUp(last)
 	if status.State == cluster.Absent && len(up.steps) == 0 {
 		return Seen{}, ErrNotRunning
 	}
@@ -101,6 +101,20 @@ func Diagnose(ctx context.Context, o Options) (Seen, error) {
 type lastUp struct {
 	steps    []diagnose.Step // that failed by themselves
 	finished bool
+	made     []plan.Object // must be there since
+}
+
+func (w *world) lastUp(j journal) lastUp {
+	up := lastUp{steps: j.failed(), finished: j.finished()}
+	if up.finished { // else some may not have been applied again yet
+		up.made = slices.DeleteFunc(openLedger(w.dir(ledgerFile)).objects(), func(o plan.Object) bool { return !stays(o) })
+	}
+	return up
+}
+
+// stays tells whether an object that was made goes only when somebody removes it.
+func stays(o plan.Object) bool {
+	return observe.Reads(o.Kind) && o.Kind != "Job" && o.Kind != "Pod"
 }
 
 func (w *world) diagnose(ctx context.Context, status cluster.Status, up lastUp) (Seen, error) {
@@ -112,7 +126,7 @@ func (w *world) diagnose(ctx context.Context, status cluster.Status, up lastUp) 
 		if err != nil {
 			return Seen{}, err
 		}
-		if s, err = observe.Snapshot(ctx, k.Reader(), observe.Scope{Namespaces: ownNamespaces, Whole: true, Steps: up.steps}); err != nil {
+		if s, err = observe.Snapshot(ctx, k.Reader(), observe.Scope{Namespaces: ownNamespaces, Whole: true, Steps: up.steps, Awaited: up.made}); err != nil {
 			return Seen{}, err
 		}
 		s.Unfinished = !up.finished

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -31,6 +33,7 @@ type entry struct {
 	Content string    // digest of what was sent
 	UID     types.UID // of the object that came of it
 	Fields  string    // digest of the fields we owned then: another writer of one of them takes it from us
+	Object  plan.Object // as the cluster names it
 }
 
 // openLedger reads the ledger at path; one that is missing or damaged is empty.
@@ -63,6 +66,19 @@ func (l *ledger) note(manifest, applied *unstructured.Unstructured) {
 	l.Entries[key(manifest)] = entryOf(manifest, applied)
 }
 
+// objects are all that was applied, in a fixed order.
+func (l *ledger) objects() []plan.Object {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []plan.Object
+	for _, name := range slices.Sorted(maps.Keys(l.Entries)) {
+		if o := l.Entries[name].Object; o != (plan.Object{}) { // an older release did not note it
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
 // keep writes the ledger, in one step.
 func (l *ledger) keep() error {
 	l.mu.Lock()
@@ -87,7 +103,7 @@ func key(u *unstructured.Unstructured) string {
 }
 
 func entryOf(manifest, found *unstructured.Unstructured) entry {
-	return entry{Content: content(manifest), UID: found.GetUID(), Fields: ownedFields(found)}
+	return entry{Content: content(manifest), UID: found.GetUID(), Fields: ownedFields(found), Object: derive.Of(found)}
 }
 
 func content(u *unstructured.Unstructured) string {

@@ -91,6 +91,9 @@ func (w *world) dir(parts ...string) string {
 
 func (w *world) certificates() pki.Store { return pki.Store{Dir: w.dir("pki"), Now: time.Now()} }
 
+// ledgerFile is the file of the ledger in the folder of an environment.
+const ledgerFile = "applied.json"
+
 // connect may be called once the cluster is up.
 func (w *world) connect() (*kube, error) {
 	c, err := w.anyCluster()
@@ -105,7 +108,7 @@ func (w *world) connect() (*kube, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the cluster's kubeconfig: %w", err)
 	}
-	k, err := newKube(cfg, w.dir("applied.json"))
+	k, err := newKube(cfg, w.dir(ledgerFile))
 	if err == nil && !w.options.ownsCluster() {
 		k.owner = w.options.Name
 	}

@@ -61,7 +61,7 @@ func (v *view) unserved(h hook) Finding {
 		Next:     []string{kubectl(h.service.Namespace, "get endpointslices -l kubernetes.io/service-name="+h.service.Name), fmt.Sprintf("kubectl get %s %s -o yaml", h.configuration.Kind, h.configuration.Name)},
 		blames:   []plan.Object{h.service},
 	}
-	if _, exists := v.objects[h.service]; !exists {
+	if _, exists := v.objects[h.service]; !exists && v.readable("Service") {
 		f.Sentence = fmt.Sprintf("webhook %s must answer before objects are accepted, and %s does not exist%s", h.name, h.service, similar(h.service, v.names("Service", h.service.Namespace)))
 		f.Hopeless = true
 	}

@@ -36,7 +36,7 @@ func Of(s Snapshot) Diagnosis {
 	for _, rule := range rules {
 		all = append(all, rule(v)...)
 	}
-	all = roots(v.suffered(merged(all)))
+	all = roots(v.suffered(toldOnce(merged(all))))
 	all = v.unexplained(all)
 	for i := range all {
 		all[i].Affects = v.affected(all[i])
@@ -151,8 +151,31 @@ func awaitedFindings(v *view) []Finding {
 	var found []Finding
 	for _, o := range v.Awaited {
 		if _, ok := v.objects[o]; !ok && v.readable(o.Kind) && (o.Namespace == "" || v.looked(o.Namespace)) {
-			found = append(found, Absent(o, v.names(o.Kind, o.Namespace)))
+			f := Absent(o, v.names(o.Kind, o.Namespace))
+			if o.Namespace != "" {
+				f.blames = []plan.Object{{Kind: "Namespace", Name: o.Namespace}}
+			}
+			found = append(found, f)
 		}
 	}
 	return found
+}
+
+// absentMakers are the workloads of the namespace that are waited for and do not exist.
+func (v *view) absentMakers(namespace string) []plan.Object {
+	var all []plan.Object
+	for _, o := range v.Awaited {
+		if _, ok := v.objects[o]; !ok && o.Namespace == namespace && (o.Kind == "Deployment" || slices.Contains(makers, o.Kind)) {
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+// toldOnce leaves out that an object does not exist where another finding says
+// it too, and who needs it.
+func toldOnce(all []Finding) []Finding {
+	return slices.DeleteFunc(slices.Clone(all), func(f Finding) bool {
+		return f.Code == NameUnknown && slices.ContainsFunc(all, func(g Finding) bool { return g.Object == f.Object && g.Code == ReferenceMissing })
+	})
 }

@@ -206,6 +206,24 @@ func TestWhatIsNotAppliedYetIsNoCause(t *testing.T) {
 	}
 }
 
+func TestWhatSomebodyRemovedIsTheCause(t *testing.T) {
+	const service = `{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {selector: {app: web}, clusterIP: 10.96.0.8, ports: [{port: 80}]}}
+---
+{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingWebhookConfiguration, metadata: {name: guard}, webhooks: [{name: guard.example.com, clientConfig: {service: {name: web, namespace: shop}}}]}
+---
+{apiVersion: v1, kind: Namespace, metadata: {name: shop}}`
+	namespace := plan.Object{Kind: "Namespace", Name: "shop"}
+	web := plan.Object{Kind: "Deployment", Namespace: "shop", Name: "web"}
+	s := Snapshot{Namespaces: []string{"shop"}, Objects: objects(t, service), Awaited: []plan.Object{namespace, web}}
+	if d := Of(s); len(d.Findings) != 1 || d.Findings[0].Code != NameUnknown || d.Findings[0].Object != web {
+		t.Errorf("want the Deployment, and not its Service, got\n%s", d.Text())
+	}
+	s.Objects = s.Objects[:0]
+	if d := Of(s); len(d.Findings) != 1 || d.Findings[0].Code != NameUnknown || d.Findings[0].Object != namespace {
+		t.Errorf("want the namespace, and not what was in it, got\n%s", d.Text())
+	}
+}
+
 func TestReplicasAreOneCause(t *testing.T) {
 	const set = `{apiVersion: apps/v1, kind: StatefulSet, metadata: {name: web, namespace: shop}, spec: {replicas: 2}}`
 	owned := func(name string) string {
@@ -243,6 +261,10 @@ func TestAbsentWhereNothingCouldBeReadSaysNothing(t *testing.T) {
 	s := Snapshot{Namespaces: []string{"shop"}, Objects: objects(t, refers)}
 	if d := Of(s); len(d.Findings) != 1 || d.Findings[0].Code != ReferenceMissing {
 		t.Errorf("got\n%s", d.Text())
+	}
+	s.Awaited = []plan.Object{{Kind: "Secret", Namespace: "shop", Name: "s"}}
+	if d := Of(s); len(d.Findings) != 1 || d.Findings[0].Code != ReferenceMissing {
+		t.Errorf("want it once, got\n%s", d.Text())
 	}
 	s.Unreadable = []string{"Secret"}
 	if d := Of(s); len(d.Findings) != 0 || !strings.Contains(d.Text(), "could not be read: Secret") {

@@ -32,6 +32,7 @@ func serviceFindings(v *view) []Finding {
 				Sentence: fmt.Sprintf("the selector %s of %s matches no pod and no workload%s", written(s.Spec.Selector), serviceObject(s), v.nearest(s)),
 				Evidence: []Evidence{{From: serviceObject(s).String(), Text: "selector " + written(s.Spec.Selector)}},
 				Next:     []string{kubectl(s.Namespace, "get pods --show-labels"), kubectl(s.Namespace, "get service "+s.Name+" -o jsonpath='{.spec.selector}'")},
+				blames:   v.absentMakers(s.Namespace),
 			})
 			continue
 		}

@@ -107,6 +107,13 @@ var (
 	}
 )
 
+// Reads tells whether objects of that kind are looked at, in the namespaces or in
+// the whole of a cluster.
+func Reads(kind string) bool {
+	is := func(gvk schema.GroupVersionKind) bool { return gvk.Kind == kind }
+	return slices.ContainsFunc(inNamespace, is) || slices.ContainsFunc(ofCluster, is)
+}
+
 // looker collects; its methods run side by side.
 type looker struct {
 	Reader
