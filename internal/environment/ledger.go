@@ -30,9 +30,9 @@ type ledger struct {
 
 // entry is one object as it was applied.
 type entry struct {
-	Content string    // digest of what was sent
-	UID     types.UID // of the object that came of it
-	Fields  string    // digest of the fields we owned then: another writer of one of them takes it from us
+	Content string      // digest of what was sent
+	UID     types.UID   // of the object that came of it
+	Fields  string      // digest of the fields we owned then: another writer of one of them takes it from us
 	Object  plan.Object // as the cluster names it
 }
 

@@ -31,7 +31,8 @@ import (
 //go:embed faults/*.yaml
 var faultFiles embed.FS
 
-// namedWithin is how soon after it can be seen a cause must be named.
+// namedWithin is how soon after it can be seen a cause must be named, and how
+// soon it must end a wait after it can be seen that waiting does not help.
 const namedWithin = 15 * time.Second
 
 // faultsAtOnce is how many faults are in the cluster at the same time.
@@ -60,7 +61,9 @@ type injected struct {
 	began     time.Time
 	named     time.Time // when the diagnosis named it
 	visible   time.Time // when the first proof of it was there
-	hopeless  time.Time
+	hopeless  time.Time // when the diagnosis knew that waiting does not help
+	decided   time.Time // when the proof of that was there
+	foreign   []string  // hopeless causes that any look named, and nobody injected
 	found     []diagnose.Finding
 	snapshot  diagnose.Snapshot
 	err       error
@@ -220,30 +223,6 @@ func (r *injected) scope() observe.Scope {
 	return scope
 }
 
-// note remembers when the cause was named for the first time.
-func (r *injected) note(found []diagnose.Finding, now time.Time) {
-	for _, f := range found {
-		if f.Code != r.Code || !r.mine(f) {
-			continue
-		}
-		if r.named.IsZero() {
-			r.named, r.visible, r.found = now, f.Visible, found
-			if r.visible.Before(r.began) { // it was wrong before it was put there
-				r.visible = r.began
-			}
-		}
-		if f.Hopeless && r.hopeless.IsZero() {
-			r.hopeless = now
-		}
-	}
-}
-
-// mine tells whether a finding is about this fault's namespace, or its own part
-// of what all share.
-func (r *injected) mine(f diagnose.Finding) bool {
-	return f.Object.Namespace == r.namespace || f.Object.Namespace == "" && (strings.Contains(f.Object.Name, r.namespace) || !strings.Contains(f.Object.Name, "fault-"))
-}
-
 // changes tells when something in the namespace has changed.
 func (r *injected) changes(ctx context.Context) <-chan struct{} {
 	changed := make(chan struct{}, 1)
@@ -279,57 +258,6 @@ func (r *injected) changes(ctx context.Context) <-chan struct{} {
 	return changed
 }
 
-// judge holds the diagnosis to what was injected.
-func (r *injected) judge(t *testing.T) {
-	if r.err != nil {
-		t.Fatal(r.err)
-	}
-	var others []string
-	right := false
-	for _, f := range r.found {
-		switch {
-		case !r.mine(f):
-		case f.Code == r.Code:
-			right = true
-			r.says(t, f)
-		default:
-			others = append(others, string(f.Code)+": "+f.Sentence)
-		}
-	}
-	if !right {
-		t.Errorf("%s was not named", r.Code)
-	}
-	if len(others) > 0 {
-		t.Errorf("named beside it, and not injected:\n%s", strings.Join(others, "\n"))
-	}
-	if took := r.named.Sub(r.visible); took > namedWithin {
-		late := t.Errorf
-		if crowded() {
-			late = t.Logf
-		}
-		late("named %s after it was visible", took.Round(time.Second))
-	}
-	if t.Failed() {
-		t.Logf("the diagnosis:\n%s", diagnose.Diagnosis{Findings: r.found}.Text())
-	}
-}
-
-func (r *injected) says(t *testing.T, f diagnose.Finding) {
-	for _, part := range r.Says {
-		part = strings.ReplaceAll(part, "{{namespace}}", r.namespace)
-		if !strings.Contains(f.Sentence, part) {
-			t.Errorf("the sentence does not say %q: %s", part, f.Sentence)
-		}
-	}
-	object := strings.ReplaceAll(r.Object, "{{namespace}}", r.namespace)
-	if got := f.Object.Kind + "/" + f.Object.Name; object != "" && got != object {
-		t.Errorf("the object at fault is %s, want %s", got, object)
-	}
-	if len(f.Evidence) == 0 || len(f.Next) == 0 {
-		t.Errorf("it has no evidence or no next step: %+v", f)
-	}
-}
-
 // alone injects a fault that others would feel, when no other is there.
 func (r *injected) alone(t *testing.T, w *world) {
 	node := func(edit func(*corev1.Node)) {
@@ -349,22 +277,6 @@ func (r *injected) alone(t *testing.T, w *world) {
 		n.Spec.Taints = slices.DeleteFunc(n.Spec.Taints, func(x corev1.Taint) bool { return x.Key == taint.Key })
 	})
 	r.run(w)
-}
-
-// table is the measures, one line per fault.
-func table(results []*injected) string {
-	var out strings.Builder
-	fmt.Fprintf(&out, "%-26s %-22s %9s %9s %9s  limit %s\n", "fault", "code", "visible", "named", "after", namedWithin)
-	since := func(began, t time.Time) string {
-		if t.IsZero() {
-			return "-"
-		}
-		return fmt.Sprintf("%.1fs", max(0, t.Sub(began).Seconds()))
-	}
-	for _, r := range results {
-		fmt.Fprintf(&out, "%-26s %-22s %9s %9s %9s\n", r.name, r.Code, since(r.began, r.visible), since(r.began, r.named), since(r.visible, r.named))
-	}
-	return out.String()
 }
 
 // record keeps the snapshots as inputs for the tests of package diagnose when

@@ -263,6 +263,9 @@ func livenessKills(c container) (Finding, bool) {
 		Evidence: []Evidence{killed.evidence(c.object())},
 		Next:     []string{kubectl(c.pod.Namespace, fmt.Sprintf("get pod %s -o jsonpath='{.spec.containers[*].%sProbe}'", c.pod.Name, kind))},
 	}
+	if f.Hopeless {
+		f.Visible = killed.nth(crashes)
+	}
 	if h, ok := c.event("Unhealthy", ""); ok {
 		f.Evidence = append(f.Evidence, h.evidence(c.object()))
 	}

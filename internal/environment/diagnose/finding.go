@@ -14,9 +14,9 @@ type Finding struct {
 	Object   plan.Object `json:"object,omitzero"` // that is at fault, or shows it
 	Sentence string      `json:"sentence"`
 	Evidence []Evidence  `json:"evidence"`
-	Next     []string    `json:"next"`     // commands to type
-	Hopeless bool        `json:"hopeless"` // waiting longer will not help
-	Visible  time.Time   `json:"visible,omitzero"`
+	Next     []string    `json:"next"`              // commands to type
+	Hopeless bool        `json:"hopeless"`          // waiting longer will not help
+	Visible  time.Time   `json:"visible,omitzero"`  // since when what proves it can be seen; when it is hopeless, what proves that
 	Affects  []string    `json:"affects,omitempty"` // what is not ready because of it
 
 	explains []plan.Object // objects that are not well because of this

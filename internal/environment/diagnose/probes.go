@@ -28,6 +28,9 @@ func probeProblem(c container) (Finding, bool) {
 		}
 		if f, ok := c.probe(p.kind, p.probe, h); ok {
 			f.Visible = h.first
+			if f.Hopeless {
+				f.Visible = h.nth(probeFailures)
+			}
 			f.Evidence = append(f.Evidence, h.evidence(c.object()))
 			f.Next = []string{kubectl(c.pod.Namespace, fmt.Sprintf("get pod %s -o jsonpath='{.spec.containers[?(@.name==\"%s\")].%sProbe}'", c.pod.Name, c.spec.Name, strings.ToLower(p.kind)))}
 			return c.found(f)

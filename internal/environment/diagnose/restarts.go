@@ -75,3 +75,11 @@ func lost(t *corev1.ContainerStateTerminated) bool {
 func (v *view) repeats(h happening, times int) bool {
 	return h.count >= times && h.last.Sub(h.first) <= time.Duration(h.count)*forgotten && v.Taken.Sub(h.last) <= forgotten
 }
+
+// nth is about when an event happened for the nth time.
+func (h happening) nth(n int) time.Time {
+	if h.count <= 1 {
+		return h.first
+	}
+	return h.first.Add(h.last.Sub(h.first) * time.Duration(min(n, h.count)-1) / time.Duration(h.count-1))
+}

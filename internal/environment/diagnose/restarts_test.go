@@ -91,12 +91,16 @@ func TestOnlyKillsOfLateAreHopeless(t *testing.T) {
 	}{
 		{"2", `"2026-11-25T02:58:00Z"`, false},
 		{"3", `"2026-11-25T02:58:00Z"`, true},
+		{"5", `"2026-11-25T02:57:00Z"`, true},
 		{"3", `"2026-11-11T02:58:00Z"`, false},
 	} {
 		text := strings.NewReplacer("COUNT", c.count, "FIRST", c.first).Replace(killed)
 		d := Of(Snapshot{Taken: time.Date(2026, 11, 25, 3, 0, 0, 0, time.UTC), Namespaces: []string{"shop"}, Objects: objects(t, text)})
 		if len(d.Findings) != 1 || d.Findings[0].Code != LivenessKills || d.Findings[0].Hopeless != c.hopeless {
 			t.Errorf("%s kills since %s: want hopeless %v, got\n%s", c.count, c.first, c.hopeless, d.Text())
+		}
+		if want := time.Date(2026, 11, 25, 2, 58, 0, 0, time.UTC); c.count == "5" && !d.Findings[0].Visible.Equal(want) {
+			t.Errorf("the third kill decides, not that of %s", d.Findings[0].Visible)
 		}
 	}
 }
