@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -65,20 +66,21 @@ func nodeFindings(v *view) []Finding {
 	return all
 }
 
-// resolutions tell by the words of the registry why a bundle cannot be had.
+// resolutions tell by the words of the registry why a bundle cannot be had; the
+// first that matches decides.
 var resolutions = []struct {
-	code  Code
-	words []string
-	says  string
+	code Code
+	text *regexp.Regexp
+	says string
 }{
-	{BundleAbsent, []string{"MANIFEST_UNKNOWN", "NAME_UNKNOWN", "404 Not Found"}, "the registry has no such bundle"},
-	{BundleAbsent, []string{"could not find object in image"}, "the bundle does not hold what is asked for"},
-	{BundleUnauthorized, []string{"UNAUTHORIZED", "401", "DENIED", "403"}, "the registry wants a login, and that of the run is missing or wrong"},
-	{AuthorityUnknown, []string{"signed by unknown authority"}, "the certificate of the registry is signed by an authority that Tekton's resolvers do not know"},
-	{CertificateExpired, []string{"certificate has expired"}, "the certificate of the registry has expired"},
-	{CertificateOtherName, []string{"certificate is valid for", "certificate is not valid"}, "the certificate of the registry is made out for another name"},
-	{RegistryUnknown, []string{"no such host", "server misbehaving"}, "the name of the registry does not resolve"},
-	{RegistryDown, []string{"connection refused", "i/o timeout", "no route to host"}, "the registry does not answer"},
+	{BundleAbsent, regexp.MustCompile(`\b(?:MANIFEST_UNKNOWN|NAME_UNKNOWN)\b|` + answered("404")), "the registry has no such bundle"},
+	{BundleAbsent, regexp.MustCompile(`could not find object in image`), "the bundle does not hold what is asked for"},
+	{BundleUnauthorized, regexp.MustCompile(`\b(?:UNAUTHORIZED|DENIED)\b|` + answered("40[13]")), "the registry wants a login, and that of the run is missing or wrong"},
+	{AuthorityUnknown, regexp.MustCompile(`signed by unknown authority`), "the certificate of the registry is signed by an authority that Tekton's resolvers do not know"},
+	{CertificateExpired, regexp.MustCompile(`certificate has expired`), "the certificate of the registry has expired"},
+	{CertificateOtherName, regexp.MustCompile(`certificate is valid for|certificate is not valid`), "the certificate of the registry is made out for another name"},
+	{RegistryUnknown, regexp.MustCompile(`no such host|server misbehaving`), "the name of the registry does not resolve"},
+	{RegistryDown, regexp.MustCompile(`connection refused|i/o timeout|no route to host`), "the registry does not answer"},
 }
 
 // resolutionReasons are Tekton's for what it could not fetch.
@@ -110,16 +112,15 @@ func (v *view) unresolved(u *unstructured.Unstructured, c condition) Finding {
 	}
 	bare := strings.ReplaceAll(c.message, bundle, "BUNDLE")
 	for _, r := range resolutions {
-		for _, word := range r.words {
-			if strings.Contains(bare, word) {
-				f.Code = r.code
-				f.Sentence += ": " + r.says
-				if r.code == RegistryDown || r.code == RegistryUnknown {
-					f.blames = v.servicesAt(registryOf(bundle))
-				}
-				return f
-			}
+		if !r.text.MatchString(bare) {
+			continue
 		}
+		f.Code = r.code
+		f.Sentence += ": " + r.says
+		if r.code == RegistryDown || r.code == RegistryUnknown {
+			f.blames = v.servicesAt(registryOf(bundle))
+		}
+		break
 	}
 	return f
 }

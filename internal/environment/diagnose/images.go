@@ -20,12 +20,16 @@ var pulls = []struct {
 	{CertificateExpired, regexp.MustCompile(`certificate has expired or is not yet valid`), "the certificate of its registry has expired or is not valid yet"},
 	{CertificateOtherName, regexp.MustCompile(`certificate is (not )?valid for|doesn't contain any IP SANs|certificate is not valid for any names`), "the certificate of its registry is made out for another name"},
 	{ImageArchitecture, regexp.MustCompile(`no match for platform|no matching manifest|does not match the specified platform`), "the registry has it for other architectures only"},
-	{ImageNoLogin, regexp.MustCompile(`\b401\b|(?i)unauthorized|authorization failed|no basic auth credentials|pull access denied|insufficient_scope|403 Forbidden|denied`), "its registry wants a login"},
+	{ImageNoLogin, regexp.MustCompile(answered("40[13]") + `|(?i:\bunauthorized\b|authorization failed|no basic auth credentials|insufficient_scope|(?:^|: )denied: |\b(?:access|is) denied\b)`), "its registry wants a login"},
 	{RegistryUnknown, regexp.MustCompile(`lookup [^ ]+?( on [^ ]+)?: |no such host`), "the name of its registry cannot be resolved by the node"},
-	{RegistryDown, regexp.MustCompile(`connection refused|i/o timeout|no route to host|network is unreachable|connection reset|: EOF|context deadline exceeded|50[0-9] `), "its registry does not answer"},
+	{RegistryDown, regexp.MustCompile(`connection refused|i/o timeout|no route to host|network is unreachable|connection reset|: EOF|context deadline exceeded|` + answered("50[0-9]")), "its registry does not answer"},
 	{DiskFull, regexp.MustCompile(`no space left on device`), "the disk of the node is full"},
 	{ImageAbsent, regexp.MustCompile(`not found|manifest unknown|MANIFEST_UNKNOWN|NAME_UNKNOWN|does not exist`), "it does not exist in its registry"},
 }
+
+// answered matches a status of HTTP, and not the same digits in a digest, a name
+// or an address.
+func answered(status string) string { return `(?:^|[\s:=(])` + status + `(?:[\s:,;.)]|$)` }
 
 // pullReasons are the states of a container whose image is not there.
 var pullReasons = []string{"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable"}

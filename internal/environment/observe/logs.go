@@ -2,6 +2,7 @@ package observe
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -36,12 +37,15 @@ func (l *looker) logs(ctx context.Context) {
 		}
 		for _, log := range wanted(&p, l.scope.Whole) {
 			if asked++; asked > mostLogs {
-				break
+				continue
 			}
 			group.Go(func() error { l.log(ctx, log); return nil })
 		}
 	}
 	_ = group.Wait() // nothing is returned
+	if asked > mostLogs {
+		l.cannotRead(fmt.Sprintf("%d of %d logs", asked-mostLogs, asked))
+	}
 }
 
 // wanted lists the logs that may tell something, without their lines.

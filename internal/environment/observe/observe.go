@@ -226,7 +226,8 @@ func (l *looker) add(items []unstructured.Unstructured, gvk schema.GroupVersionK
 func (l *looker) requests(ctx context.Context) {
 	pods, err := l.Core.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{FieldSelector: "status.phase!=Succeeded,status.phase!=Failed"})
 	if err != nil {
-		return // how much is missing is then not told
+		l.cannotRead("pods of other namespaces") // how much room is left is then not told
+		return
 	}
 	sums := map[string]corev1.ResourceList{}
 	for i := range pods.Items {
