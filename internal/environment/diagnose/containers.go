@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -188,13 +189,21 @@ func outOfMemory(c container) (Finding, bool) {
 		Code: OutOfMemory, Hopeless: c.again() || c.inARow() >= 2, Visible: t.FinishedAt.Time,
 		Sentence: fmt.Sprintf("container %s of %s is killed because it takes more memory than it may (%s; exit code %d)", c.spec.Name, c.view.workload(c.pod), limit, t.ExitCode),
 		Evidence: []Evidence{c.state()},
-		Next:     []string{kubectl(c.pod.Namespace, "top pod "+c.pod.Name), kubectl(c.pod.Namespace, setLimit(c))},
+		Next:     append([]string{kubectl(c.pod.Namespace, "describe pod "+c.pod.Name)}, c.moreMemory()...),
 	})
 }
 
-func setLimit(c container) string {
+// moreMemory is the command that doubles the limit, where there is one and it
+// can be changed: that of a bare pod or of a Job cannot.
+func (c container) moreMemory() []string {
 	w := c.view.workload(c.pod)
-	return fmt.Sprintf("set resources %s/%s -c %s --limits=memory=MORE", strings.ToLower(w.Kind), w.Name, c.spec.Name)
+	limit, ok := c.spec.Resources.Limits[corev1.ResourceMemory]
+	if !ok || !slices.Contains([]string{"Deployment", "StatefulSet", "DaemonSet"}, w.Kind) {
+		return nil
+	}
+	limit = limit.DeepCopy()
+	limit.Add(limit)
+	return []string{kubectl(c.pod.Namespace, fmt.Sprintf("set resources %s/%s -c %s --limits=memory=%s", strings.ToLower(w.Kind), w.Name, c.spec.Name, limit.String()))}
 }
 
 // crash is a container that ends by itself, for a reason that only it knows.
