@@ -62,6 +62,7 @@ func TestAFailedStepIsDiagnosedFromTheJournal(t *testing.T) {
 	}
 	journal := `{"at":"2026-11-25T03:00:00Z","step":"machine","state":"ready"}
 {"at":"2026-11-25T03:00:01Z","step":"cluster","state":"failed","error":"starting cluster failed: port 16443 on 127.0.0.1 is in use by another program"}
+{"at":"2026-11-25T03:00:01Z","step":"redis","state":"skipped"}
 {"at":"2026-11-25T03:00:01Z","state":"failed","error":"cluster: ..."}
 `
 	if err := os.WriteFile(w.dir("journal.jsonl"), []byte(journal), 0o600); err != nil {
@@ -69,7 +70,7 @@ func TestAFailedStepIsDiagnosedFromTheJournal(t *testing.T) {
 	}
 	last := w.lastJournal()
 	steps := last.failed()
-	if len(last) != 3 || len(steps) != 1 || last.finished() {
+	if len(last) != 4 || len(steps) != 1 || last.finished() || !slices.Equal(steps[0].Skipped, []string{"redis"}) {
 		t.Fatalf("read %d events with %d failed steps", len(last), len(steps))
 	}
 	d := diagnose.Of(diagnose.Snapshot{Steps: steps})

@@ -53,10 +53,17 @@ func (j journal) finished() bool {
 // failed are the steps that failed by themselves.
 func (j journal) failed() []diagnose.Step {
 	var steps []diagnose.Step
+	var skipped []string
 	for _, e := range j {
-		if e.State == progress.Failed && e.Step != "" {
+		switch {
+		case e.State == progress.Failed && e.Step != "":
 			steps = append(steps, diagnose.Step{Name: e.Step, Error: e.Error, At: e.At, Object: objectOf(e.Error)})
+		case e.State == progress.Skipped, e.State == progress.Stopped:
+			skipped = append(skipped, e.Step)
 		}
+	}
+	for i := range steps {
+		steps[i].Skipped = skipped
 	}
 	return steps
 }

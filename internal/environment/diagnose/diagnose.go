@@ -135,12 +135,7 @@ func (v *view) unexplained(all []Finding) []Finding {
 	causes := len(all)
 	for _, s := range v.Steps {
 		if !slices.ContainsFunc(all[:causes], func(f Finding) bool { return s.explainedBy(f) }) {
-			all = append(all, Finding{
-				Code: StepFailed, Hopeless: true, Object: plan.Object{Kind: "Step", Name: s.Name},
-				Sentence: s.who() + " failed: " + firstLine(s.Error), Visible: s.At,
-				Evidence: []Evidence{{From: "step " + s.Name, Text: s.Error, At: s.At}},
-				Next:     []string{"kubernaut env status"},
-			})
+			all = append(all, v.failed(s))
 		}
 	}
 	return all

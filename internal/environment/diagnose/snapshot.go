@@ -65,8 +65,9 @@ type Login struct {
 type Step struct {
 	Name     string      `json:"name"`
 	Error    string      `json:"error"`
-	At       time.Time   `json:"at,omitzero"`     // when, in an Up that is over; zero: just now
-	Object   plan.Object `json:"object,omitzero"` // that did not become ready
+	At       time.Time   `json:"at,omitzero"`       // when, in an Up that is over; zero: just now
+	Object   plan.Object `json:"object,omitzero"`   // that did not become ready
+	Skipped  []string    `json:"skipped,omitempty"` // steps that never came to their end because of it
 	Findings []Finding   `json:"findings,omitempty"`
 }
 

@@ -1,7 +1,9 @@
 package diagnose
 
 import (
+	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,15 +58,28 @@ func (s Step) told(v *view) (Finding, bool) {
 }
 
 // mended leaves out the steps of an Up that is over whose object is ready by
-// now: somebody has mended it since.
+// now, and after which nothing was left to do: somebody has mended it since.
 func (v *view) mended() {
-	var left []Step
-	for _, s := range v.Steps {
-		if s.At.IsZero() || !v.isReady(s.Object) {
-			left = append(left, s)
-		}
+	v.Steps = slices.DeleteFunc(slices.Clone(v.Steps), func(s Step) bool { return v.late(s) && len(s.Skipped) == 0 })
+}
+
+// late tells whether the step failed in an Up that is over, and its object is
+// ready by now.
+func (v *view) late(s Step) bool { return !s.At.IsZero() && v.isReady(s.Object) }
+
+// failed is a step that no finding explains.
+func (v *view) failed(s Step) Finding {
+	f := Finding{
+		Code: StepFailed, Hopeless: true, Object: plan.Object{Kind: "Step", Name: s.Name}, Visible: s.At,
+		Sentence: s.who() + " failed: " + firstLine(s.Error),
+		Evidence: []Evidence{{From: "step " + s.Name, Text: s.Error, At: s.At}},
+		Next:     []string{"kubernaut env status"},
 	}
-	v.Steps = left
+	if v.late(s) {
+		f.Sentence = fmt.Sprintf("%s failed; %s is ready by now, and what was to follow is not done: %s", s.who(), s.Object, strings.Join(s.Skipped, ", "))
+		f.Next = []string{"kubernaut env up"}
+	}
+	return f
 }
 
 // isReady tells whether the object is a workload that is as it should be.

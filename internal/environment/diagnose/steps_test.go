@@ -67,6 +67,10 @@ func TestAStepOfAnUpThatIsOver(t *testing.T) {
 	if d := Of(s); len(d.Findings) != 0 {
 		t.Errorf("it was mended, got\n%s", d.Text())
 	}
+	s.Steps[0].Skipped = []string{"admission", "workflows"}
+	if d := Of(s); len(d.Findings) != 1 || !strings.Contains(d.Findings[0].Sentence, "is ready by now, and what was to follow is not done: admission, workflows") {
+		t.Errorf("not all of it was mended, got\n%s", d.Text())
+	}
 	s.Steps[0].At = time.Time{}
 	if d := Of(s); len(d.Findings) != 1 || !strings.HasPrefix(d.Findings[0].Sentence, "step web failed: ") {
 		t.Errorf("a step that failed just now is a cause, got\n%s", d.Text())
