@@ -247,17 +247,7 @@ func leftAlone(s server) {
 // removedSince is a Deployment of an environment that came up, which somebody
 // removes: it is the one cause.
 func removedSince(s server) {
-	w := worldOf(build.Cache{Dir: s.TempDir()}, Options{Name: "test"})
-	journal, err := w.createJournal()
-	if err == nil {
-		err = errors.Join(json.NewEncoder(journal).Encode(progress.Event{State: progress.Ready}), journal.Close())
-	}
-	if err != nil {
-		s.Fatal(err)
-	}
-	s.notes = w.dir(ledgerFile)
-	s = s.again()
-	w.kube = func() (*kube, error) { return s.kube, nil }
+	w, s := s.cameUp()
 	decoded, err := manifest.Decode([]byte(`
 {apiVersion: v1, kind: Namespace, metadata: {name: kubernaut-system}}
 ---
@@ -300,4 +290,21 @@ func removedSince(s server) {
 	if len(found) != 1 || found[0].Code != diagnose.NameUnknown || found[0].Object != want {
 		s.Errorf("want %s alone, got %+v", want, found)
 	}
+}
+
+// cameUp is an environment on the server whose last Up reached its end.
+func (s server) cameUp() (*world, server) {
+	s.Helper()
+	w := worldOf(build.Cache{Dir: s.TempDir()}, Options{Name: "test"})
+	journal, err := w.createJournal()
+	if err == nil {
+		err = errors.Join(json.NewEncoder(journal).Encode(progress.Event{State: progress.Ready}), journal.Close())
+	}
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.notes = w.dir(ledgerFile)
+	s = s.again()
+	w.kube = func() (*kube, error) { return s.kube, nil }
+	return w, s
 }
