@@ -171,6 +171,44 @@ func retentionUnderReader(t *testing.T, f fixture) {
 	}
 }
 
+// retentionBesideWriters cleans a month that events come into, and a past one of which
+// something stays, and leaves the transaction open: nobody who records waits for it.
+func retentionBesideWriters(t *testing.T, f fixture) {
+	f.seedRetention(t)
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	expired := now.AddDate(0, 0, -8).Add(-time.Minute) // by the shortest policy there can be, in a month that is not past
+	recent := func(at time.Time) func(*audit.Event) {
+		return func(e *audit.Event) { e.EventTimestamp, e.CorrelationID = at, "recent" }
+	}
+	_, err := f.Append(t.Context(), []audit.Sealed{event(t, 10, recent(expired))})
+	must(t, err)
+	run := f.run(t)
+	for n, c := range []struct {
+		at       time.Time
+		policies string
+		late     time.Time
+	}{
+		{expired, `[{"keep_days": 8}]`, expired.Add(time.Second)},
+		{noon, `[{"outcome": "failure", "keep_days": 30}]`, noon},
+	} {
+		must(t, pgx.BeginFunc(t.Context(), f.owner, func(cleaning pgx.Tx) error {
+			var removed int
+			var whole bool
+			err := cleaning.QueryRow(t.Context(), "SELECT removed, whole FROM audit_retention_apply($1, $2, $3)", run, c.policies, c.at).Scan(&removed, &whole)
+			if err != nil || removed != 1 || whole {
+				t.Errorf("of the month of %s: %d removed, whole %v, %v; want 1", c.at, removed, whole, err)
+			}
+			if _, err := f.Append(t.Context(), []audit.Sealed{event(t, 20+n, recent(c.late))}); err != nil {
+				t.Errorf("recording while the month of %s is cleaned: %v", c.at, err)
+			}
+			return err
+		}))
+	}
+	if got := f.number(t, "SELECT count(*) FROM audit_events WHERE correlation_id = 'recent'"); got != 2 {
+		t.Errorf("%d events are left of what came meanwhile, want 2", got)
+	}
+}
+
 // holdsAgainstRetention places holds while retention runs: what was held before it
 // was removed must be there afterwards.
 func holdsAgainstRetention(t *testing.T, f fixture) {

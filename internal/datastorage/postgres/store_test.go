@@ -67,6 +67,7 @@ func TestStore(t *testing.T) {
 		"retention: a hold keeps later events":           heldLater,
 		"retention: of a large month":                    largeMonth,
 		"retention: under a reader":                      retentionUnderReader,
+		"retention: beside writers":                      retentionBesideWriters,
 		"retention: while holds are placed":              holdsAgainstRetention,
 		"retention: once when due":                       oneRun,
 		"retention: its log cannot be changed":           retentionKeepsItsLog,
