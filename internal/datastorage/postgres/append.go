@@ -48,7 +48,7 @@ func (s *Store) appendSorted(ctx context.Context, events []*audit.Sealed) (claim
 	if err := s.makeMonthsOf(ctx, events); err != nil {
 		return nil, classified("making a partition", err)
 	}
-	err = s.inTransaction(ctx, pgx.TxOptions{}, func(tx pgx.Tx) error {
+	err = s.inTransaction(ctx, pgx.TxOptions{}, func(ctx context.Context, tx pgx.Tx) error {
 		if claimed, err = claim(ctx, tx, events); err != nil {
 			return err
 		}
@@ -114,6 +114,8 @@ func compare(ctx context.Context, tx pgx.Tx, events []*audit.Sealed, claimed map
 
 // Missing returns those of the ids that name no event.
 func (s *Store) Missing(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
 	rows, err := s.pool.Query(ctx, `
 		SELECT id FROM unnest($1::uuid[]) AS id
 		WHERE NOT EXISTS (SELECT FROM audit_event_id WHERE event_id = id)`, ids)

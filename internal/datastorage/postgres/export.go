@@ -47,7 +47,7 @@ func (s *Store) Export(ctx context.Context, q datastorage.Query, take func(datas
 
 // now returns what can be seen now.
 func (s *Store) now(ctx context.Context) (seen datastorage.Place, err error) {
-	err = s.inTransaction(ctx, atOneMoment, func(tx pgx.Tx) error {
+	err = s.inTransaction(ctx, atOneMoment, func(ctx context.Context, tx pgx.Tx) error {
 		seen, err = moment(ctx, tx, nil)
 		return err
 	})
@@ -64,7 +64,7 @@ type part struct {
 }
 
 func (s *Store) readPart(ctx context.Context, q datastorage.Query, seen datastorage.Place, p *part) error {
-	ctx, cancel := context.WithTimeout(ctx, s.config.StatementTimeout+s.config.ConnectTimeout)
+	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	sql, args := partOf(q, seen)
 	rows, err := s.pool.Query(ctx, sql, args...)

@@ -34,6 +34,8 @@ func (s *Store) makeMonth(ctx context.Context, at time.Time) error {
 	if known {
 		return nil
 	}
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
 	var made bool
 	if err := s.pool.QueryRow(ctx, "SELECT audit_make_month($1)", at).Scan(&made); err != nil {
 		return err

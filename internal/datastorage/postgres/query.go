@@ -25,7 +25,7 @@ var atOneMoment = pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.Re
 // were not finished then stay out, however late they commit.
 func (s *Store) Query(ctx context.Context, q datastorage.Query) (datastorage.Page, error) {
 	var page datastorage.Page
-	err := s.inTransaction(ctx, atOneMoment, func(tx pgx.Tx) error {
+	err := s.inTransaction(ctx, atOneMoment, func(ctx context.Context, tx pgx.Tx) error {
 		seen, err := moment(ctx, tx, q.After)
 		if err != nil {
 			return err

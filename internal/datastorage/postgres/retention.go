@@ -19,7 +19,7 @@ const (
 
 // BeginRetention notes a run, unless another began less than since ago.
 func (s *Store) BeginRetention(ctx context.Context, run uuid.UUID, by string, since time.Duration) (begun bool, err error) {
-	err = s.inTransaction(ctx, pgx.TxOptions{}, func(tx pgx.Tx) error {
+	err = s.inTransaction(ctx, pgx.TxOptions{}, func(ctx context.Context, tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(retentionLock)); err != nil {
 			return err
 		}

@@ -89,8 +89,19 @@ func Open(url string, c Config, log *slog.Logger) (*Store, error) {
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
-// Close waits for what runs and closes all connections.
-func (s *Store) Close() { s.pool.Close() }
+// closeTimeout is how long closing waits for what runs.
+const closeTimeout = 2 * time.Second
+
+// Close waits for what runs, but not for long, and closes all connections.
+func (s *Store) Close() {
+	closed := make(chan struct{})
+	go func() { s.pool.Close(); close(closed) }()
+	select {
+	case <-closed:
+	case <-time.After(closeTimeout):
+		s.log.Warn("Connections to the database are left to end with the process", "used", s.pool.Stat().AcquiredConns())
+	}
+}
 
 // Ready says why the store cannot be used, or nil.
 func (s *Store) Ready(ctx context.Context) error {
@@ -113,16 +124,22 @@ func (s *Store) Connections() (used, idle, limit int32) {
 	return stat.AcquiredConns(), stat.IdleConns(), stat.MaxConns()
 }
 
+// bounded ends a ctx when the server has had time to be connected to and to answer: over
+// a connection that has gone silent, nothing else does.
+func (s *Store) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, s.config.StatementTimeout+s.config.ConnectTimeout)
+}
+
 // inTransaction runs do in a transaction. Nothing was kept when it returns an error,
 // unless the error is of class ErrAway: then it is unknown.
-func (s *Store) inTransaction(ctx context.Context, options pgx.TxOptions, do func(pgx.Tx) error) error {
-	ctx, cancel := context.WithTimeout(ctx, s.config.StatementTimeout+s.config.ConnectTimeout)
+func (s *Store) inTransaction(ctx context.Context, options pgx.TxOptions, do func(context.Context, pgx.Tx) error) error {
+	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	tx, err := s.pool.BeginTx(ctx, options)
 	if err != nil {
 		return classified("beginning a transaction", err)
 	}
-	if err := do(tx); err != nil {
+	if err := do(ctx, tx); err != nil {
 		_ = tx.Rollback(ctx) // a connection that cannot roll back is closed, which does
 		return classified("in a transaction", err)
 	}

@@ -39,7 +39,7 @@ func (s *Store) Create(ctx context.Context, w api.Workflow) (kept api.Workflow, 
 	if custom == nil {
 		custom = api.CustomLabels{}
 	}
-	err = s.inTransaction(context.WithoutCancel(ctx), pgx.TxOptions{}, func(tx pgx.Tx) error {
+	err = s.inTransaction(context.WithoutCancel(ctx), pgx.TxOptions{}, func(ctx context.Context, tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `
 			INSERT INTO workflows (
 				workflow_id, workflow_name, version, version_key, prerelease, digest, name, description, owner,
@@ -118,7 +118,7 @@ func (s *Store) List(ctx context.Context, q datastorage.WorkflowQuery) (datastor
 	}
 	var page datastorage.WorkflowPage
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	err := s.inTransaction(ctx, options, func(tx pgx.Tx) error {
+	err := s.inTransaction(ctx, options, func(ctx context.Context, tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, `SELECT count(*) FROM workflows w WHERE `+w.sql(), w.args...).Scan(&page.Total); err != nil {
 			return err
 		}
@@ -151,7 +151,7 @@ func (s *Store) Labelled(ctx context.Context, f api.WorkflowFilters) ([]api.Work
 
 // SetStatus changes the status of one version.
 func (s *Store) SetStatus(ctx context.Context, id uuid.UUID, c datastorage.StatusChange) (w api.Workflow, err error) {
-	err = s.inTransaction(context.WithoutCancel(ctx), pgx.TxOptions{}, func(tx pgx.Tx) error {
+	err = s.inTransaction(context.WithoutCancel(ctx), pgx.TxOptions{}, func(ctx context.Context, tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `
 			UPDATE workflows SET status = $2, status_reason = $3, updated_at = now(), updated_by = $4
 			WHERE workflow_id = $1`, id, c.Status, orNull(&c.Reason), orNull(&c.By))
