@@ -27,7 +27,7 @@ func (s *Store) Append(ctx context.Context, events []audit.Sealed) (fresh []bool
 	})
 	claimed, err := s.appendSorted(context.WithoutCancel(ctx), sorted)
 	if hasCode(err, noPartition) { // it was dropped after we had seen it
-		s.forgetMonths()
+		s.forgetMonthsOf(sorted)
 		claimed, err = s.appendSorted(context.WithoutCancel(ctx), sorted)
 	}
 	if err != nil {

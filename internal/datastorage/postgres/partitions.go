@@ -27,7 +27,7 @@ func (s *Store) makeMonthsOf(ctx context.Context, events []*audit.Sealed) error 
 
 // makeMonth makes the partition that a time falls into.
 func (s *Store) makeMonth(ctx context.Context, at time.Time) error {
-	month := at.UTC().Format(monthsFormat)
+	month := monthOf(at)
 	s.mu.Lock()
 	known := s.months[month]
 	s.mu.Unlock()
@@ -61,11 +61,16 @@ func (s *Store) MonthsAhead(now time.Time) int {
 	return ahead
 }
 
-func (s *Store) forgetMonths() {
+// forgetMonthsOf forgets that the partitions which events need are there.
+func (s *Store) forgetMonthsOf(events []*audit.Sealed) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	clear(s.months)
+	for _, e := range events {
+		delete(s.months, monthOf(e.Event.EventTimestamp))
+	}
 }
+
+func monthOf(at time.Time) string { return at.UTC().Format(monthsFormat) }
 
 // KeepMonthsAhead makes the partitions of the coming months, again and again,
 // until ctx ends.

@@ -65,6 +65,8 @@ func TestStore(t *testing.T) {
 		"rights: rows cannot be changed":                 rowsCannotBeChanged,
 		"rights: limits are those of the columns":        limitsAreThoseOfTheColumns,
 		"partitions: made while a reader is at work":     partitionUnderReader,
+		"partitions: made ahead of a clock":              monthsAhead,
+		"partitions: a refused event forgets no other":   monthsRemembered,
 		"retention: the first policy decides":            firstPolicyDecides,
 		"retention: not below the floor":                 tooShort,
 		"retention: a hold keeps later events":           heldLater,
