@@ -23,7 +23,10 @@ import (
 
 // endBudget is what remains, after the requests, for redrive to stop between two
 // batches and for the connections to close.
-const endBudget = 8 * time.Second
+const (
+	endBudget  = 8 * time.Second
+	jobsBudget = endBudget - postgres.CloseTimeout
+)
 
 // memoryLimit is the memory, unless GOMEMLIMIT says otherwise, near which garbage is
 // collected more eagerly. It stops nothing.
@@ -175,7 +178,7 @@ func awaitJobs(running *sync.WaitGroup) error {
 	select {
 	case <-ended:
 		return nil
-	case <-time.After(endBudget):
-		return fmt.Errorf("a job did not stop within %s; what it was doing is done again at the next start", endBudget)
+	case <-time.After(jobsBudget):
+		return fmt.Errorf("a job did not stop within %s; what it was doing is done again at the next start", jobsBudget)
 	}
 }

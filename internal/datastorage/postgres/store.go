@@ -89,8 +89,8 @@ func Open(url string, c Config, log *slog.Logger) (*Store, error) {
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
-// closeTimeout is how long closing waits for what runs.
-const closeTimeout = 2 * time.Second
+// CloseTimeout is how long Close waits for what runs.
+const CloseTimeout = 2 * time.Second
 
 // Close waits for what runs, but not for long, and closes all connections.
 func (s *Store) Close() {
@@ -98,7 +98,7 @@ func (s *Store) Close() {
 	go func() { s.pool.Close(); close(closed) }()
 	select {
 	case <-closed:
-	case <-time.After(closeTimeout):
+	case <-time.After(CloseTimeout):
 		s.log.Warn("Connections to the database are left to end with the process", "used", s.pool.Stat().AcquiredConns())
 	}
 }
