@@ -30,6 +30,12 @@ func TestAway(t *testing.T) {
 		result{409, []string{"event_id"}}, result{Status: 202})
 	child := event(5, func(e *api.AuditEvent) { e.ParentEventID = event(2).EventID })
 	want[api.EventAcknowledgement](t, w.post(t, eventsPath, child), http.StatusAccepted)
+	note := api.Notification{
+		RemediationID: "case-1", NotificationID: "note-1", Recipient: "oncall@example.com", Channel: "email",
+		MessageSummary: "payment-api was healed", Status: api.NotificationStatusSent, SentAt: noon.Add(-time.Minute),
+	}
+	want[api.NotificationAcknowledgement](t, w.post(t, notifyPath, note), http.StatusAccepted)
+	wantProblem(t, w.post(t, notifyPath, note), http.StatusConflict, "notification_id")
 	retry := w.get(t, eventsPath)
 	wantProblem(t, retry, http.StatusServiceUnavailable)
 	if retry.header.Get("Retry-After") == "" {
@@ -46,6 +52,12 @@ func TestAway(t *testing.T) {
 	want[api.EventAcknowledgement](t, w.post(t, eventsPath, event(6)), http.StatusCreated)
 	wantProblem(t, w.post(t, eventsPath, event(2, severe)), http.StatusConflict, "event_id")
 	wantProblem(t, w.post(t, batchPath, []api.AuditEvent{event(8), event(3, severe)}), http.StatusConflict, "[1].event_id")
+	wantProblem(t, w.post(t, notifyPath, note), http.StatusConflict, "notification_id")
+	child = event(9, func(e *api.AuditEvent) { e.ParentEventID = event(2).EventID })
+	want[api.EventAcknowledgement](t, w.post(t, eventsPath, child), http.StatusCreated)
+	child = event(10, func(e *api.AuditEvent) { e.ParentEventID = event(11).EventID }) // which another process may have parked
+	wantProblem(t, w.post(t, eventsPath, child), http.StatusServiceUnavailable)
+	wantProblem(t, w.post(t, batchPath, []api.AuditEvent{event(12), child}), http.StatusServiceUnavailable)
 
 	t.Log("Both are back, and what is parked keeps its ids until it has moved")
 	w.redis.Restart()
@@ -55,7 +67,7 @@ func TestAway(t *testing.T) {
 	want[api.EventAcknowledgement](t, w.post(t, eventsPath, child), http.StatusCreated) // the parent is parked
 
 	w.redrive(t)
-	w.awaitTotal(t, 6)
+	w.awaitTotal(t, 8)
 	wantProblem(t, w.post(t, eventsPath, event(3, severe)), http.StatusConflict, "event_id")
 }
 

@@ -50,6 +50,17 @@ func (l *ledger) Append(_ context.Context, events []audit.Sealed) ([]bool, error
 	return fresh, nil
 }
 
+func (l *ledger) Missing(_ context.Context, ids []uuid.UUID) (missing []uuid.UUID, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, id := range ids {
+		if _, there := l.kept[id]; !there {
+			missing = append(missing, id)
+		}
+	}
+	return missing, nil
+}
+
 func sealed(n int, digest byte) audit.Sealed {
 	return audit.Sealed{Event: audit.Event{EventID: audit.EventID("test", fmt.Sprint(n))}, Digest: audit.Digest{digest}}
 }

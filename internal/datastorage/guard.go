@@ -3,17 +3,10 @@ package datastorage
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
-	"time"
 
 	"github.com/google/uuid"
 
 	"kubernaut.ai/kubernaut/internal/audit"
-)
-
-const (
-	askFor   = time.Second // how long the overflow may take to answer
-	askAgain = time.Second // how long it is left alone when it did not
 )
 
 // guarded is a Trail that also knows the ids of what is parked: while an event is
@@ -22,8 +15,6 @@ type guarded struct {
 	Trail
 	overflow Overflow
 	memory   *memory
-
-	silentUntil atomic.Int64 // Unix time in ns until which the overflow is not asked
 }
 
 // Append refuses ids that name other parked events. An overflow that is away stops
@@ -36,11 +27,11 @@ func (g *guarded) Append(ctx context.Context, events []audit.Sealed) ([]bool, er
 }
 
 func (g *guarded) compare(ctx context.Context, events []audit.Sealed) error {
-	parked, asked := g.ask(ctx, events)
+	parked, err := g.overflow.Parked(ctx, idsOf(events))
 	conflict := &ConflictError{}
 	for i := range events {
 		id, digest := events[i].Event.EventID, events[i].Digest
-		if asked {
+		if err == nil {
 			if other, ok := parked[id]; ok && other != digest {
 				conflict.IDs = append(conflict.IDs, id)
 			}
@@ -73,23 +64,10 @@ func (g *guarded) confirmed(ctx context.Context, conflict *ConflictError) error 
 	return &ConflictError{IDs: missing}
 }
 
-// ask asks the overflow which of the events are parked, unless it did not answer
-// just now.
-func (g *guarded) ask(ctx context.Context, events []audit.Sealed) (parked map[uuid.UUID]audit.Digest, asked bool) {
-	now := time.Now().UnixNano()
-	if now < g.silentUntil.Load() {
-		return nil, false
-	}
+func idsOf(events []audit.Sealed) []uuid.UUID {
 	ids := make([]uuid.UUID, len(events))
 	for i := range events {
 		ids[i] = events[i].Event.EventID
 	}
-	ctx, cancel := context.WithTimeout(ctx, askFor)
-	defer cancel()
-	parked, err := g.overflow.Parked(ctx, ids)
-	if err != nil {
-		g.silentUntil.Store(now + int64(askAgain))
-		return nil, false
-	}
-	return parked, true
+	return ids
 }

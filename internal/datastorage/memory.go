@@ -3,7 +3,9 @@ package datastorage
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,6 +16,9 @@ import (
 const (
 	remembered  = 200_000 // events that are remembered to be parked, at some 40 bytes each
 	recallEvery = 2 * time.Second
+
+	askFor   = time.Second // how long the overflow may take to say what is parked
+	askAgain = time.Second // how long it is left alone when it did not
 )
 
 // memory is what this process knows to be parked, for the time when the overflow
@@ -50,6 +55,14 @@ func (m *memory) verdict(id uuid.UUID, digest audit.Digest) verdict {
 	return free
 }
 
+// knows says whether an id is parked, as far as is remembered.
+func (m *memory) knows(id uuid.UUID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, known := m.digests[short(id[:])]
+	return known
+}
+
 func (m *memory) add(events []audit.Sealed) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -81,12 +94,17 @@ func short(b []byte) uint64 {
 	return binary.BigEndian.Uint64(b[:8]) ^ binary.BigEndian.Uint64(b[8:16])
 }
 
-// replace makes the memory what fresh says, unless something was added since.
+// replace makes the memory what fresh says, unless something was added since. Where
+// that is not all, what is remembered stays.
 func (m *memory) replace(fresh *memory, since uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.changes == since {
-		m.digests, m.lost = fresh.digests, fresh.lost
+	if m.changes != since {
+		return
+	}
+	m.lost = fresh.lost
+	if !fresh.lost {
+		m.digests = fresh.digests
 	}
 }
 
@@ -96,10 +114,30 @@ func (m *memory) version() uint64 {
 	return m.changes
 }
 
-// remembering is an Overflow that fills the memory with what is parked through it.
+// remembering is an Overflow that fills the memory with what is parked through it. One
+// that does not answer is left alone for a while: no write is to wait for it.
 type remembering struct {
 	Overflow
 	memory *memory
+
+	silentUntil atomic.Int64 // Unix time in ns until which it is not asked
+}
+
+// errSilent is the answer of an overflow that is left alone.
+var errSilent = fmt.Errorf("the overflow did not answer just now: %w", ErrAway)
+
+// Parked asks which of the ids are parked.
+func (r *remembering) Parked(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]audit.Digest, error) {
+	if time.Now().UnixNano() < r.silentUntil.Load() {
+		return nil, errSilent
+	}
+	asking, cancel := context.WithTimeout(ctx, askFor)
+	defer cancel()
+	parked, err := r.Overflow.Parked(asking, ids)
+	if err != nil && ctx.Err() == nil { // it was not the caller who gave up
+		r.silentUntil.Store(time.Now().Add(askAgain).UnixNano())
+	}
+	return parked, err
 }
 
 // Park remembers what was acknowledged. Of what may be parked although the answer was
@@ -128,12 +166,13 @@ func (s *Server) KeepMemory(ctx context.Context) {
 // recall makes the memory what the overflow says. One that is away leaves it as it is.
 func (s *Server) recall(ctx context.Context) {
 	version := s.memory.version()
-	waiting, _, err := s.parking.Count(ctx)
+	waiting, poisoned, err := s.parking.Count(ctx)
 	if err != nil {
 		return
 	}
-	fresh := &memory{lost: waiting > remembered}
-	if waiting > 0 && !fresh.lost {
+	parked := waiting + poisoned // those moved aside keep their ids
+	fresh := &memory{lost: parked > remembered}
+	if parked > 0 && !fresh.lost {
 		err = s.recorder.overflow.Each(ctx, func(id uuid.UUID, digest audit.Digest) { fresh.set(id, digest) })
 	}
 	if err == nil {

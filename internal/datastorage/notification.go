@@ -55,7 +55,11 @@ func (s *Server) CreateNotification(w http.ResponseWriter, r *http.Request) {
 		if problems := checkNotification(&n); len(problems) > 0 {
 			return answer{}, invalid("nothing was kept; correct the fields named and send it again", problems...)
 		}
-		sealed, outcome, err := s.record(ctx, who, []api.AuditEvent{notificationEvent(&n)}, func(int) string { return "" })
+		event := notificationEvent(&n)
+		if s.recorder.isParked(ctx, event.EventID) {
+			return answer{}, alreadyNotified
+		}
+		sealed, outcome, err := s.record(ctx, who, []api.AuditEvent{event}, func(int) string { return "" })
 		if err != nil {
 			return answer{}, aboutNotification(err)
 		}

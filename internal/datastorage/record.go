@@ -54,6 +54,7 @@ func (e *ParentError) Error() string {
 type recorder struct {
 	trail    Trail
 	overflow Overflow
+	memory   *memory
 }
 
 // record makes events safe, all or none. The ids differ.
@@ -79,9 +80,19 @@ func (r *recorder) record(ctx context.Context, events []audit.Sealed) (Kept, err
 	return Kept{Outcome: Parked}, nil
 }
 
+// isParked says whether an id is parked, as far as that can be known.
+func (r *recorder) isParked(ctx context.Context, id uuid.UUID) bool {
+	parked, err := r.overflow.Parked(ctx, []uuid.UUID{id})
+	if err != nil {
+		return r.memory.knows(id)
+	}
+	_, is := parked[id]
+	return is
+}
+
 // checkParents looks for the events that others name as their cause: in the batch,
 // in the trail, and among what is parked. Where the trail is away, what it holds is
-// unknown and no event is refused.
+// unknown and no event is refused; where the overflow is, none is refused for good.
 func (r *recorder) checkParents(ctx context.Context, events []audit.Sealed) error {
 	wanted := parentsOutside(events)
 	if len(wanted) == 0 {
@@ -94,18 +105,21 @@ func (r *recorder) checkParents(ctx context.Context, events []audit.Sealed) erro
 	if len(missing) == 0 {
 		return nil
 	}
-	parked, err := r.overflow.Parked(ctx, missing)
-	if err != nil && !errors.Is(err, ErrAway) {
-		return err
+	parked, away := r.overflow.Parked(ctx, missing)
+	if away != nil && !errors.Is(away, ErrAway) {
+		return away
 	}
 	unknown := &ParentError{}
 	for _, id := range missing {
-		if _, ok := parked[id]; !ok {
+		if _, ok := parked[id]; !ok && (away == nil || !r.memory.knows(id)) {
 			unknown.IDs = append(unknown.IDs, id)
 		}
 	}
-	if len(unknown.IDs) == 0 {
+	switch {
+	case len(unknown.IDs) == 0:
 		return nil
+	case away != nil:
+		return fmt.Errorf("%w: %s, unless it is parked, which cannot be known: %s", ErrBusy, unknown.Error(), away.Error())
 	}
 	return unknown
 }

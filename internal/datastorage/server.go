@@ -80,10 +80,11 @@ func New(o Options) *Server {
 		now = time.Now
 	}
 	known := &memory{}
+	overflow := &remembering{Overflow: o.Overflow, memory: known}
 	return &Server{
 		recorder: recorder{
-			trail:    &grouped{Trail: &guarded{Trail: &measured{o.Trail, o.Metrics}, overflow: o.Overflow, memory: known}},
-			overflow: &remembering{o.Overflow, known},
+			trail:    &grouped{Trail: &guarded{Trail: &measured{o.Trail, o.Metrics}, overflow: overflow, memory: known}},
+			overflow: overflow, memory: known,
 		},
 		memory: known,
 		reader: o.Reader, parking: o.Parking, holds: o.Holds, retention: o.Retention, policies: o.Policies, ending: o.Ending,
