@@ -46,6 +46,9 @@ var (
 	retryScript   = redis.NewScript(retrySource)
 )
 
+// errAddress says nothing of what was read instead, which has the password in it.
+var errAddress = errors.New("address of Redis: write redis://[user]:password@host:port/number, with %2F for / and so on in the password")
+
 // Overflow is what is parked in one Redis.
 type Overflow struct {
 	client   *redis.Client
@@ -68,7 +71,7 @@ var (
 func Open(url string, capacity int, log *slog.Logger) (*Overflow, error) {
 	options, err := redis.ParseURL(url)
 	if err != nil {
-		return nil, fmt.Errorf("address of Redis: %w", err)
+		return nil, errAddress
 	}
 	options.DialTimeout = 2 * time.Second
 	options.ReadTimeout = 5 * time.Second

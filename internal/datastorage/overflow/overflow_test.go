@@ -181,9 +181,31 @@ func TestPoisonMovesAsideAndTheRestGoesOn(t *testing.T) {
 	}
 	aside, err := o.client.XRange(t.Context(), poisonKey, "-", "+").Result()
 	must(t, err)
+	reasons := map[any]int{}
 	for _, m := range aside {
-		if m.Values["reason"] == "" || m.Values["content"] == "" || m.Values["condemned_at"] == "" {
-			t.Errorf("moved aside without its content, reason or time: %v", m.Values)
+		reasons[m.Values["reason"]]++
+		if m.Values["content"] == "" || m.Values["condemned_at"] == "" {
+			t.Errorf("moved aside without its content or time: %v", m.Values)
+		}
+	}
+	// Nothing of the database's own words.
+	if diff := cmp.Diff(map[any]int{
+		"its id is already the id of another event in the trail":  1,
+		"the database cannot keep this content; the log says why": 1,
+		"it cannot be read as an event; the log says why":         1,
+	}, reasons); diff != "" {
+		t.Errorf("reasons (-want +got):\n%s", diff)
+	}
+}
+
+func TestAnAddressThatCannotBeReadIsNotRepeated(t *testing.T) {
+	for _, url := range []string{
+		"redis://:hunter2@redis:port/0", "redis://:hunter2/x@redis:6379/0", "redis://:x/hunter2@redis:6379/0", "redis://:hunter2%@redis:6379",
+		"hunter2", "hunter2:x", "redis://:x?hunter2@redis:6379", "redis://:hunter2@redis:6379/0?hunter2=1",
+	} {
+		_, err := Open(url, 0, quietly)
+		if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "redis://") {
+			t.Errorf("%s: %v", url, err)
 		}
 	}
 }

@@ -29,7 +29,7 @@ func TestPoisonIsListedRetriedAndPurged(t *testing.T) {
 	must(t, err)
 	want := []api.ParkedEntry{{
 		Place: aside[0].Place, EventID: first.Event.EventID.String(), Content: string(first.Content), ActorType: "user", ActorID: "alice",
-		ReceivedAt: "2026-03-01T12:00:01.123456Z", Reason: datastorage.ErrUnfit.Error(), MovedAsideAt: aside[0].MovedAsideAt,
+		ReceivedAt: "2026-03-01T12:00:01.123456Z", Reason: sentence(datastorage.ErrUnfit), MovedAsideAt: aside[0].MovedAsideAt,
 	}}
 	if diff := cmp.Diff(want, aside); diff != "" {
 		t.Errorf("moved aside (-want +got):\n%s", diff)

@@ -164,12 +164,24 @@ func (o *Overflow) remove(ctx context.Context, batch []entry) error {
 	return err
 }
 
-// condemn moves one entry aside, with the reason.
+// condemn moves one entry aside, with a sentence about the reason. The reason itself,
+// in the words of the database, is for the log.
 func (o *Overflow) condemn(ctx context.Context, place string, reason error) error {
 	o.log.Error("A parked event can never be delivered and was moved aside", "entry", place, "key", poisonKey, "reason", reason)
 	err := condemnScript.Run(ctx, o.client, []string{parkedKey, poisonKey},
-		place, reason.Error(), time.Now().UTC().Format(time.RFC3339Nano)).Err()
+		place, sentence(reason), time.Now().UTC().Format(time.RFC3339Nano)).Err()
 	return classified("moving an event aside", err)
+}
+
+// sentence is what an operator is told of why an event can never be delivered.
+func sentence(reason error) string {
+	if _, conflicting := errors.AsType[*datastorage.ConflictError](reason); conflicting {
+		return "its id is already the id of another event in the trail"
+	}
+	if errors.Is(reason, datastorage.ErrUnfit) {
+		return "the database cannot keep this content; the log says why"
+	}
+	return "it cannot be read as an event; the log says why"
 }
 
 // decode reads the fields of an entry.
