@@ -6,7 +6,9 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net/http"
+	"strings"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 
 	api "kubernaut.ai/kubernaut/api/datastorage/v1"
@@ -16,7 +18,7 @@ import (
 const (
 	maxPlaces      = 100
 	maxReason      = 1024
-	maxKeptOfPurge = 64 << 10 // bytes of a purged event's content in the audit event
+	maxKeptOfPurge = 96 << 10 // bytes of a purged event's content, as a JSON string, in the audit event
 )
 
 // ListParkedEvents lets an operator look at what is parked or was moved aside.
@@ -101,20 +103,33 @@ func (s *Server) PurgeParkedEvents(w http.ResponseWriter, r *http.Request) {
 // purged is the audit event of one purge. It keeps what is lost otherwise.
 func (s *Server) purged(e api.ParkedEntry, why api.ParkedPurge) note {
 	data := map[string]any{
-		"queue": why.Queue, "reason": why.Reason, "place": e.Place, "event_id": e.EventID,
+		"queue": why.Queue, "reason": why.Reason, "place": e.Place, "event_id": readable(e.EventID),
 		"digest": audit.Digest(sha256.Sum256([]byte(e.Content))).String(),
 	}
 	if e.Reason != "" {
-		data["moved_aside"] = e.Reason
+		data["moved_aside"] = readable(e.Reason)
 	}
 	correlation := "datastorage"
-	if event, err := audit.Open([]byte(e.Content)); err == nil {
+	if event, err := audit.Open([]byte(e.Content)); err == nil && objectionToText(event.Event.CorrelationID, maxCorrelation) == "" {
 		correlation = event.Event.CorrelationID
 	}
-	if len(e.Content) <= maxKeptOfPurge {
+	if keepable(e.Content) {
 		data["content"] = e.Content
 	}
 	return note{subject: uuid.New(), action: "parked.purged", correlation: correlation, at: s.now(), data: data}
+}
+
+// keepable says whether an event can carry a text: what was parked may be damaged. One
+// that it cannot carry is left to its digest.
+func keepable(text string) bool {
+	quoted, err := jsontext.AppendQuote(nil, text)
+	return err == nil && len(quoted) <= maxKeptOfPurge && !strings.ContainsRune(text, 0)
+}
+
+// readable is the beginning of a text as an event can carry it.
+func readable(text string) string {
+	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+	return string([]rune(text)[:min(len([]rune(text)), maxReason)])
 }
 
 func checkPlaces(places []string) error {

@@ -1,10 +1,13 @@
 package datastorage_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	api "kubernaut.ai/kubernaut/api/datastorage/v1"
 	"kubernaut.ai/kubernaut/internal/audit"
@@ -85,6 +88,50 @@ func parkedEvents(t *testing.T, w *world) {
 		t.Error("the retry is not audited")
 	}
 	parkedProblems(t, w)
+}
+
+// damagedEvents purges what no client could have sent: each is in the trail, as far as
+// an event can carry it.
+func damagedEvents(t *testing.T, w *world) {
+	options, err := redis.ParseURL(w.redis.URL())
+	must(t, err)
+	client := redis.NewClient(options)
+	defer func() { _ = client.Close() }()
+	quotes, err := audit.Seal(event(1, func(e *api.AuditEvent) {
+		e.EventData = json.RawMessage(`{"text":"` + strings.Repeat(`\"`, 32_000-400) + `"}`)
+	}))
+	must(t, err)
+	nameless, err := audit.Seal(event(2, func(e *api.AuditEvent) { e.CorrelationID = "" }))
+	must(t, err)
+	var places []string
+	for _, c := range []struct{ id, content, reason string }{
+		{"a\x00b", "no JSON", "x"},
+		{"\xff", "\x00", "x\x00y"},
+		{strings.Repeat("x", 100_000), "\xff", strings.Repeat("y", 100_000)},
+		{event(1).EventID.String(), string(quotes.Content), "x"},
+		{event(2).EventID.String(), string(nameless.Content), "x"},
+		{event(3).EventID.String(), strings.Repeat("z", 128<<10), "x"},
+	} {
+		place, err := client.XAdd(t.Context(), &redis.XAddArgs{
+			Stream: "{datastorage}:poison", Values: []any{"id", c.id, "content", c.content, "reason", c.reason},
+		}).Result()
+		must(t, err)
+		places = append(places, place)
+	}
+	purge := api.ParkedPurge{Queue: api.ParkedQueuePoisoned, Places: places, Reason: "damaged"}
+	if got := want[api.ParkedChange](t, w.post(t, parkedPath+"/purge", purge), http.StatusOK); got.Events != len(places) {
+		t.Errorf("%d purged, want %d", got.Events, len(places))
+	}
+	kept := 0
+	trail := w.query(t, "event_type=datastorage.parked.purged").Data
+	for _, e := range trail {
+		if strings.Contains(string(e.EventData), `"content":`) {
+			kept++
+		}
+	}
+	if len(trail) != len(places) || kept != 3 { // no JSON, U+FFFD, and the one without a case
+		t.Errorf("%d purges are audited, %d with content; want %d and 3", len(trail), kept, len(places))
+	}
 }
 
 func parkedProblems(t *testing.T, w *world) {

@@ -50,6 +50,7 @@ func TestContract(t *testing.T) {
 		"batch: as large as announced":                  batchLimit,
 		"batch: each for itself":                        partialBatch,
 		"parked: looked at, retried, purged":            parkedEvents,
+		"parked: also what is damaged is purged":        damagedEvents,
 		"holds: placed, listed, released":               holds,
 		"retention: what no policy and no hold keeps":   retention,
 		"query: every filter":                           queryFilters,
