@@ -1,7 +1,9 @@
 package datastorage_test
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -124,14 +126,19 @@ func callers(t *testing.T, w *world) {
 	wantProblem(t, send("writer", "POST", eventsPath, old), http.StatusBadRequest, "event_timestamp")
 	want[api.EventAcknowledgement](t, send("historian", "POST", eventsPath, old), http.StatusCreated)
 
+	var log bytes.Buffer
 	handler = w.serve(func(o *datastorage.Options) {
 		o.Gate, o.Limits = gate, datastorage.Limits{RequestsPerSecond: 0.1, Burst: 1}
+		o.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	})
 	want[api.EventPage](t, send("writer", "GET", eventsPath, nil), http.StatusOK)
 	slow := send("writer", "GET", eventsPath, nil)
 	wantProblem(t, slow, http.StatusTooManyRequests)
 	if slow.header.Get("Retry-After") == "" {
 		t.Error("429 without Retry-After")
+	}
+	if !strings.Contains(log.String(), "caller=system:serviceaccount:ns:writer") {
+		t.Errorf("the log does not say who was throttled: %s", &log)
 	}
 	want[api.EventAcknowledgement](t, send("historian", "POST", eventsPath, event(3)), http.StatusCreated) // another caller is not slowed
 }

@@ -137,7 +137,9 @@ func (s *Server) admit(r *http.Request, need Access) (Caller, error) {
 		return who, err
 	}
 	host, _, _ := net.SplitHostPort(r.RemoteAddr)
-	if slow := s.pacer.admit(cmp.Or(who.ID, host)); slow != nil {
+	caller := cmp.Or(who.ID, host)
+	if slow := s.pacer.admit(caller); slow != nil {
+		s.log.Debug("Caller throttled", "caller", caller, "method", r.Method, "path", r.URL.Path, "seconds", slow.retryAfter)
 		return who, slow
 	}
 	allowed, err := s.gate.Allows(r.Context(), who, need)
