@@ -94,11 +94,17 @@ func (b *batcher) close() {
 	b.open = nil
 }
 
+// leave takes a caller out of a group. One that all have left is sent for nobody, and
+// nobody may come into it any more.
 func (b *batcher) leave(g *group) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if g.waiting--; g.waiting == 0 {
-		g.cancel()
+	if g.waiting--; g.waiting > 0 {
+		return
+	}
+	g.cancel()
+	if b.open == g {
+		b.open = nil
 	}
 }
 

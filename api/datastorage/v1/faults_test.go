@@ -29,6 +29,9 @@ type network struct {
 var errLost = errors.New("connection reset")
 
 func (n network) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
 	lostRequest, lostAnswer := n.fault()
 	if lostRequest {
 		return nil, errLost
@@ -88,6 +91,30 @@ func lossy(t *testing.T, random *rand.Rand) {
 		})
 	}
 	callers.Wait()
+}
+
+// TestWhoComesAfterAllHaveLeftIsServed lets the only caller of a group leave while it
+// gathers others, and another one come.
+func TestWhoComesAfterAllHaveLeftIsServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{t: t, limit: 10, kept: map[string]int{}}
+		c, err := datastorage.New("http://datastorage", &http.Client{Transport: network{s, func() (bool, bool) { return false, false }}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Attempts = 1
+		ctx, leave := context.WithCancel(t.Context())
+		left := make(chan error, 1)
+		go func() { _, err := c.Record(ctx, event("good")); left <- err }()
+		synctest.Wait()
+		leave()
+		if err := <-left; !errors.Is(err, datastorage.ErrUnavailable) {
+			t.Errorf("who left got %v, want ErrUnavailable", err)
+		}
+		if _, err := c.Record(t.Context(), event("good")); err != nil {
+			t.Errorf("who came after: %v", err)
+		}
+	})
 }
 
 func TestBytesOfABatchStayWithinWhatIsAnnounced(t *testing.T) {
