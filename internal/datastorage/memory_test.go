@@ -155,14 +155,14 @@ func TestWhatAnotherProcessParkedIsRemembered(t *testing.T) {
 		other, here := process(t, gone{}, y), process(t, opened(), y)
 		event := nth(1)
 		wantStatus(t, other, event, http.StatusAccepted)
-		time.Sleep(recallEvery)
+		<-time.After(recallEvery)
 		synctest.Wait()
 		y.change(func(y *yard) { y.away = true })
 		wantStatus(t, here, nth(1, grave), http.StatusConflict)
 
 		// Redrive of the other one has moved it aside: it keeps its id.
 		y.change(func(y *yard) { y.away, y.aside = false, 1 })
-		time.Sleep(2 * recallEvery)
+		<-time.After(2 * recallEvery)
 		synctest.Wait()
 		y.change(func(y *yard) { y.away = true })
 		wantStatus(t, here, nth(1, grave), http.StatusConflict)
@@ -170,7 +170,7 @@ func TestWhatAnotherProcessParkedIsRemembered(t *testing.T) {
 
 		// Somebody has purged it: its id is free.
 		y.change(func(y *yard) { y.away, y.aside = false, 0; clear(y.parked) })
-		time.Sleep(2 * recallEvery)
+		<-time.After(2 * recallEvery)
 		synctest.Wait()
 		y.change(func(y *yard) { y.away = true })
 		wantStatus(t, here, nth(1, grave), http.StatusCreated)
@@ -183,10 +183,10 @@ func TestWhatIsRememberedStaysWhenMoreIsParked(t *testing.T) {
 		y := &yard{parked: map[uuid.UUID]audit.Digest{}}
 		other, here := process(t, gone{}, y), process(t, opened(), y)
 		wantStatus(t, other, nth(1), http.StatusAccepted)
-		time.Sleep(recallEvery)
+		<-time.After(recallEvery)
 		synctest.Wait()
 		y.change(func(y *yard) { y.more = remembered })
-		time.Sleep(2 * recallEvery)
+		<-time.After(2 * recallEvery)
 		synctest.Wait()
 		y.change(func(y *yard) { y.away = true })
 		wantStatus(t, here, nth(1, grave), http.StatusConflict)
@@ -201,14 +201,14 @@ func TestAParentThatMayBeParked(t *testing.T) {
 		y := &yard{parked: map[uuid.UUID]audit.Digest{}}
 		other, here := process(t, gone{}, y), process(t, opened(), y)
 		wantStatus(t, other, nth(1), http.StatusAccepted)
-		time.Sleep(recallEvery)
+		<-time.After(recallEvery)
 		synctest.Wait()
 		wantStatus(t, here, nth(2, childOf(9)), http.StatusBadRequest)
 		y.change(func(y *yard) { y.away = true })
 		wantStatus(t, here, nth(2, childOf(1)), http.StatusCreated)
 		wantStatus(t, here, nth(3, childOf(9)), http.StatusServiceUnavailable)
 		y.change(func(y *yard) { y.away = false })
-		time.Sleep(askAgain)
+		<-time.After(askAgain)
 		wantStatus(t, here, nth(3, childOf(9)), http.StatusBadRequest)
 	})
 }
@@ -227,7 +227,7 @@ func TestASilentOverflowHoldsUpOneWrite(t *testing.T) {
 		if took := time.Since(start); took != askFor {
 			t.Errorf("ten writes took %s, want the %s of one question", took, askFor)
 		}
-		time.Sleep(askAgain)
+		<-time.After(askAgain)
 		wantStatus(t, here, nth(10), http.StatusCreated)
 		if took := time.Since(start); took != askFor+askAgain+askFor {
 			t.Errorf("%s after the first write, so it was not asked again after %s", took, askAgain)
