@@ -58,6 +58,7 @@ func TestAway(t *testing.T) {
 	child = event(10, func(e *api.AuditEvent) { e.ParentEventID = event(11).EventID }) // which another process may have parked
 	wantProblem(t, w.post(t, eventsPath, child), http.StatusServiceUnavailable)
 	wantProblem(t, w.post(t, batchPath, []api.AuditEvent{event(12), child}), http.StatusServiceUnavailable)
+	wantResults(t, w.post(t, partialPath, []api.AuditEvent{event(12), child}), result{Status: 201}, result{Status: 503})
 
 	t.Log("Both are back, and what is parked keeps its ids until it has moved")
 	w.redis.Restart()
@@ -67,7 +68,7 @@ func TestAway(t *testing.T) {
 	want[api.EventAcknowledgement](t, w.post(t, eventsPath, child), http.StatusCreated) // the parent is parked
 
 	w.redrive(t)
-	w.awaitTotal(t, 8)
+	w.awaitTotal(t, 9)
 	wantProblem(t, w.post(t, eventsPath, event(3, severe)), http.StatusConflict, "event_id")
 }
 

@@ -192,7 +192,7 @@ func aboutFields(err error, sealed []audit.Sealed, prefix func(i int) string) er
 			}),
 		}
 	}
-	if parents, ok := errors.AsType[*ParentError](err); ok {
+	if parents, ok := errors.AsType[*ParentError](err); ok && parents.Doubt == nil {
 		return invalid("nothing was kept; record the parent first", fieldsOf(parents.IDs, sealed, func(i int) (uuid.UUID, api.FieldProblem) {
 			return sealed[i].Event.ParentEventID, api.FieldProblem{Field: prefix(i) + "parent_event_id", Message: "names no event"}
 		})...)

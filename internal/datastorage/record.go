@@ -39,16 +39,26 @@ func (k Kept) of(i int) Outcome {
 	return Known
 }
 
-// ParentError says that events name parents that nobody has recorded.
-type ParentError struct{ IDs []uuid.UUID }
+// ParentError says that events name parents that nobody has recorded, or, with a
+// Doubt, of which that cannot be known now.
+type ParentError struct {
+	IDs   []uuid.UUID
+	Doubt error // of class ErrBusy
+}
 
 func (e *ParentError) Error() string {
 	var ids []string
 	for _, id := range e.IDs {
 		ids = append(ids, id.String())
 	}
-	return "no such event: " + strings.Join(ids, ", ")
+	text := "no such event: " + strings.Join(ids, ", ")
+	if e.Doubt != nil {
+		text += ": " + e.Doubt.Error()
+	}
+	return text
 }
+
+func (e *ParentError) Unwrap() error { return e.Doubt }
 
 // recorder makes events safe: in the trail, or while that is away in the overflow.
 type recorder struct {
@@ -115,11 +125,11 @@ func (r *recorder) checkParents(ctx context.Context, events []audit.Sealed) erro
 			unknown.IDs = append(unknown.IDs, id)
 		}
 	}
-	switch {
-	case len(unknown.IDs) == 0:
+	if len(unknown.IDs) == 0 {
 		return nil
-	case away != nil:
-		return fmt.Errorf("%w: %s, unless it is parked, which cannot be known: %s", ErrBusy, unknown.Error(), away.Error())
+	}
+	if away != nil {
+		unknown.Doubt = fmt.Errorf("%w: whether it is parked cannot be asked: %s", ErrBusy, away.Error())
 	}
 	return unknown
 }
