@@ -1,12 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"syscall"
 	"testing"
@@ -29,25 +29,19 @@ func TestReadinessIsOffWhileRequestsFinish(t *testing.T) {
 	p.start()
 	p.await("/health/ready", http.StatusOK)
 
-	body, rest := io.Pipe()
-	answered := make(chan int, 1)
-	go func() {
-		res, err := http.Post(p.url()+"/api/v1/audit/events", "application/json", body)
-		if err != nil {
-			t.Errorf("the request under way: %v", err)
-			answered <- 0
-			return
-		}
-		_ = res.Body.Close()
-		answered <- res.StatusCode
-	}()
 	event, err := json.Marshal(api.AuditEvent{
 		EventID: uuid.New(), Version: "1", EventType: "test.done", EventCategory: "test", EventAction: "done", EventOutcome: api.EventOutcomeSuccess,
 		EventTimestamp: time.Now(), CorrelationID: "case-1", EventData: json.RawMessage(`{}`),
 	})
 	must(t, err)
-	_, err = rest.Write(event[:1]) // it has begun
-	must(t, err)
+	body, rest := io.Pipe()
+	reading, answered := make(chan struct{}), make(chan int, 1)
+	go func() { answered <- p.record(body, func() { close(reading) }) }()
+	select {
+	case <-reading:
+	case status := <-answered:
+		t.Fatalf("answered with %d before it was sent", status)
+	}
 
 	must(t, p.cmd.Process.Signal(syscall.SIGTERM))
 	ready := p.status("/health/ready")
@@ -57,7 +51,7 @@ func TestReadinessIsOffWhileRequestsFinish(t *testing.T) {
 	if ready != http.StatusServiceUnavailable {
 		t.Errorf("/health/ready is %d while the service ends, want 503", ready)
 	}
-	_, err = io.Copy(rest, bytes.NewReader(event[1:]))
+	_, err = rest.Write(event)
 	must(t, err)
 	must(t, rest.Close())
 	if status := <-answered; status != http.StatusCreated {
@@ -67,6 +61,28 @@ func TestReadinessIsOffWhileRequestsFinish(t *testing.T) {
 	if err := <-p.ended; err != nil {
 		t.Errorf("the service ended with %v", err)
 	}
+}
+
+// record sends an event and returns the status of the answer, 0 when there was none.
+// It says when the service begins to read the event.
+func (p *program) record(event io.Reader, reading func()) int {
+	ctx := httptrace.WithClientTrace(p.t.Context(), &httptrace.ClientTrace{Got100Continue: reading})
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url()+"/api/v1/audit/events", event)
+	if err != nil {
+		p.t.Error(err)
+		return 0
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Expect", "100-continue")
+	client := http.Client{Transport: &http.Transport{ExpectContinueTimeout: time.Minute}}
+	defer client.CloseIdleConnections()
+	res, err := client.Do(r)
+	if err != nil {
+		p.t.Error(err)
+		return 0
+	}
+	_ = res.Body.Close()
+	return res.StatusCode
 }
 
 // TestPartitionsAreMadeAhead starts the service on a database without the partition
