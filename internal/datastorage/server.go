@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -187,8 +188,20 @@ func writeJSON(w http.ResponseWriter, r *http.Request, a answer) error {
 		body = compressed(body)
 	}
 	w.WriteHeader(a.status)
-	_, _ = w.Write(body) // the client may have left
+	send(w, body)
 	return nil
+}
+
+// send writes a body. A client who stops taking it is given up, so that nobody keeps
+// the memory of an answer by not reading it.
+func send(w http.ResponseWriter, body []byte) {
+	control := http.NewResponseController(w)
+	for part := range slices.Chunk(body, 64<<10) {
+		_ = control.SetWriteDeadline(time.Now().Add(patience)) // what a connection cannot set, it does not bound
+		if _, err := w.Write(part); err != nil {
+			return // the client has left
+		}
+	}
 }
 
 func compressed(body []byte) []byte {
