@@ -2,6 +2,7 @@ package datastorage
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"unicode/utf8"
@@ -31,6 +32,10 @@ func (s *Server) CheckExecutionTrail(w http.ResponseWriter, r *http.Request, exe
 			return answer{}, ErrNotFound
 		}
 		verdict := completeness.Of(execution, page.Events)
+		if page.Next != nil { // an execution has a handful
+			verdict.Problems = append(verdict.Problems, fmt.Sprintf("it has more events than the %d that were looked at", len(page.Events)))
+			verdict.State = api.CompletenessStateBroken
+		}
 		for _, e := range page.Events {
 			if wrong := completeness.Altered(e); wrong != "" {
 				verdict.Problems = append(verdict.Problems, wrong)

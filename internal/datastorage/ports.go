@@ -85,10 +85,11 @@ type Catalog interface {
 	Create(ctx context.Context, w api.Workflow) (kept api.Workflow, created bool, err error)
 	// Get returns one version, or ErrNotFound.
 	Get(ctx context.Context, id uuid.UUID) (api.Workflow, error)
-	// List returns workflows by name and then by version, the highest first.
+	// List returns workflows by name and then by version, the highest first; fewer than
+	// the limit when they are large.
 	List(ctx context.Context, q WorkflowQuery) (WorkflowPage, error)
 	// Labelled returns the latest versions that carry these labels, whatever their
-	// custom labels are.
+	// custom labels are, without their content and parameters.
 	Labelled(ctx context.Context, f api.WorkflowFilters) ([]api.Workflow, error)
 	// SetStatus changes the status of one version, or returns ErrNotFound.
 	SetStatus(ctx context.Context, id uuid.UUID, s StatusChange) (api.Workflow, error)

@@ -39,11 +39,20 @@ func (s *Server) QueryAuditEvents(w http.ResponseWriter, r *http.Request, p api.
 		return answer{http.StatusOK, api.EventPage{
 			Data: list(page.Events),
 			Pagination: api.Pagination{
-				Limit: q.Limit, Offset: q.Offset, Total: page.Total, TotalIsMinimum: page.TotalIsMinimum,
+				Limit: room(q.Limit, len(page.Events), page.Next != nil), Offset: q.Offset, Total: page.Total, TotalIsMinimum: page.TotalIsMinimum,
 				HasMore: page.Next != nil, NextCursor: nextCursor(page.Next, now, r.URL.Query()),
 			},
 		}}, nil
 	})
+}
+
+// room is how many a page could have: fewer than asked for when it ended early because
+// they are large, so that whoever goes on by offset and limit leaves none out.
+func room(limit, here int, more bool) int {
+	if more {
+		return here
+	}
+	return limit
 }
 
 // eventQuery turns the parameters into a Query, and says what "now" is in it: the

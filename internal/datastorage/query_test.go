@@ -3,6 +3,7 @@ package datastorage_test
 import (
 	"bytes"
 	"compress/gzip"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -108,6 +109,33 @@ func queryPages(t *testing.T, w *world) {
 	first, second, all := w.query(t, "limit=2"), w.query(t, "limit=2&offset=2"), w.query(t, "limit=4")
 	if diff := cmp.Diff(idsOf(all), append(idsOf(first), idsOf(second)...)); diff != "" {
 		t.Errorf("pages by offset (-want +got):\n%s", diff)
+	}
+}
+
+// queryLargePages asks for more than an answer has room for. The page says so, and the
+// client reads all of them.
+func queryLargePages(t *testing.T, w *world) {
+	const number = 60
+	var events []api.AuditEvent
+	for n := range number {
+		events = append(events, event(n, func(e *api.AuditEvent) { e.EventData = fmt.Appendf(nil, `{"big":"%0102400d"}`, n) }))
+	}
+	want[api.BatchAcknowledgement](t, w.post(t, batchPath, events), http.StatusCreated)
+	page := w.query(t, "limit=1000")
+	if p := page.Pagination; p.Limit != len(page.Data) || len(page.Data) >= number || !p.HasMore || p.NextCursor == "" || p.Total != number {
+		t.Errorf("%d events with %+v", len(page.Data), p)
+	}
+	rest := w.query(t, fmt.Sprintf("limit=1000&offset=%d", page.Pagination.Limit))
+	if p := rest.Pagination; len(page.Data)+len(rest.Data) != number || p.HasMore || p.Limit != 1000 || p.Total != number {
+		t.Errorf("behind it, %d events with %+v", len(rest.Data), p)
+	}
+	seen := 0
+	for _, err := range w.dial(t, w.handler).AllEvents(t.Context(), api.QueryAuditEventsParams{Limit: 1000}) {
+		must(t, err)
+		seen++
+	}
+	if seen != number {
+		t.Errorf("the client reads %d events, want %d", seen, number)
 	}
 }
 

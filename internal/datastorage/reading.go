@@ -16,7 +16,8 @@ var ErrBroad = errors.New("the query looks through too much")
 
 // Reader reads the audit trail. The error is ErrBroad when that takes too long.
 type Reader interface {
-	// Query returns one page of events, and how many there are.
+	// Query returns one page of events, and how many there are. The page has fewer than
+	// the limit when they are large.
 	Query(ctx context.Context, q Query) (Page, error)
 	// Export gives take each event that q asks for, as of one moment, whatever its
 	// limit is. It holds a few at a time, and stops at the first error of take.

@@ -82,16 +82,18 @@ func (s *Server) ListWorkflows(w http.ResponseWriter, r *http.Request, p api.Lis
 		if err != nil {
 			return answer{}, err
 		}
+		more := q.Offset+len(page.Workflows) < page.Total
 		return answer{http.StatusOK, api.WorkflowPage{
 			Workflows: list(page.Workflows),
 			Pagination: api.Pagination{
-				Limit: q.Limit, Offset: q.Offset, Total: page.Total, HasMore: q.Offset+len(page.Workflows) < page.Total,
+				Limit: room(q.Limit, len(page.Workflows), more), Offset: q.Offset, Total: page.Total, HasMore: more,
 			},
 		}}, nil
 	})
 }
 
-// ListWorkflowVersions reads all versions of one workflow.
+// ListWorkflowVersions reads the versions of one workflow, all that one answer has room
+// for.
 func (s *Server) ListWorkflowVersions(w http.ResponseWriter, r *http.Request, name string) {
 	s.serve(w, r, Access{"get", workflows}, func(ctx context.Context, _ Caller) (answer, error) {
 		page, err := s.catalog.List(ctx, WorkflowQuery{Name: name, Limit: maxLimit})
@@ -101,7 +103,9 @@ func (s *Server) ListWorkflowVersions(w http.ResponseWriter, r *http.Request, na
 		if len(page.Workflows) == 0 {
 			return answer{}, ErrNotFound
 		}
-		return answer{http.StatusOK, api.WorkflowVersions{WorkflowName: name, Versions: page.Workflows}}, nil
+		return answer{http.StatusOK, api.WorkflowVersions{
+			WorkflowName: name, Versions: page.Workflows, HasMore: len(page.Workflows) < page.Total,
+		}}, nil
 	})
 }
 
@@ -175,6 +179,29 @@ func (s *Server) SearchWorkflows(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return answer{}, err
 		}
-		return answer{http.StatusOK, api.WorkflowMatches{Workflows: list(catalog.Best(search, candidates))}}, nil
+		best, err := s.whole(ctx, catalog.Best(search, candidates))
+		return answer{http.StatusOK, api.WorkflowMatches{Workflows: list(best)}}, err
 	})
+}
+
+// matchesBytes is the content after which an answer to a search ends early.
+const matchesBytes = 4 << 20
+
+// whole reads what candidates are without, and which never changes, of as many matches
+// as one answer has room for.
+func (s *Server) whole(ctx context.Context, matches []api.WorkflowMatch) ([]api.WorkflowMatch, error) {
+	size := 0
+	for i := range matches {
+		if size >= matchesBytes {
+			return matches[:i], nil
+		}
+		w := &matches[i].Workflow
+		read, err := s.catalog.Get(ctx, w.WorkflowID)
+		if err != nil {
+			return nil, err
+		}
+		w.Content, w.Parameters = read.Content, read.Parameters
+		size += len(w.Content)
+	}
+	return matches, nil
 }

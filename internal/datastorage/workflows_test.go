@@ -73,6 +73,44 @@ func catalogOnce(t *testing.T, w *world) {
 	}
 }
 
+// largeCatalog reads versions as large as they may be: each answer ends early and says
+// so, and the client reads them all.
+func largeCatalog(t *testing.T, w *world) {
+	const number = 20
+	for n := range number {
+		want[api.Workflow](t, w.post(t, workflowsPath, workflow("large", fmt.Sprintf("1.%d.0", n), func(s *api.WorkflowSpec) {
+			s.Content = strings.Repeat("x", 256<<10)
+			s.ContentHash = catalog.Hash(s.Content)
+		})), http.StatusCreated)
+		want[api.Workflow](t, w.post(t, workflowsPath, workflow(fmt.Sprint("other-", n), "1.0.0", func(s *api.WorkflowSpec) {
+			s.Content = strings.Repeat("x", 256<<10)
+			s.ContentHash = catalog.Hash(s.Content)
+		})), http.StatusCreated)
+	}
+	page := want[api.WorkflowPage](t, w.get(t, workflowsPath+"?limit=1000&workflow_name=large"), http.StatusOK)
+	if p := page.Pagination; p.Limit != len(page.Workflows) || !p.HasMore || p.Total != number {
+		t.Errorf("%d workflows with %+v", len(page.Workflows), p)
+	}
+	versions := want[api.WorkflowVersions](t, w.get(t, workflowsPath+"/by-name/large/versions"), http.StatusOK)
+	if len(versions.Versions) >= number || !versions.HasMore {
+		t.Errorf("%d of %d versions; more: %v", len(versions.Versions), number, versions.HasMore)
+	}
+	client := w.dial(t, w.handler)
+	all, err := client.WorkflowVersions(t.Context(), "large")
+	must(t, err)
+	if len(all) != number || all[0].Version != "1.19.0" || all[number-1].Version != "1.0.0" {
+		t.Errorf("the client reads %d versions", len(all))
+	}
+	top := 100
+	found, err := client.SearchWorkflows(t.Context(), api.WorkflowSearch{TopK: &top, Filters: api.WorkflowFilters{
+		SignalType: "OOMKilled", Severity: "critical", Component: "pod", Environment: "production", Priority: "P1",
+	}})
+	must(t, err)
+	if len(found) != 16 || found[0].Workflow.Content == "" || len(found[0].Workflow.Parameters) != 1 {
+		t.Errorf("%d matches; the first has %d bytes of content", len(found), len(found[0].Workflow.Content))
+	}
+}
+
 func names(list []api.Workflow) (all []string) {
 	for _, w := range list {
 		all = append(all, w.WorkflowName+" "+w.Version)

@@ -577,7 +577,9 @@ type NotificationAcknowledgement struct {
 // Pagination defines model for Pagination.
 type Pagination struct {
 	HasMore bool `json:"has_more"`
-	Limit   int  `json:"limit"`
+
+	// Limit How many this page could have: as asked for, or how many came when it ended early
+	Limit int `json:"limit"`
 
 	// NextCursor Asks for the page after this one; absent on the last
 	NextCursor string `json:"next_cursor,omitempty,omitzero"`
@@ -975,6 +977,8 @@ type WorkflowUpdate struct {
 
 // WorkflowVersions defines model for WorkflowVersions.
 type WorkflowVersions struct {
+	// HasMore There are more: list them with `workflow_name` and, as `offset`, how many came
+	HasMore      bool       `json:"has_more,omitempty,omitzero"`
 	Versions     []Workflow `json:"versions"`
 	WorkflowName string     `json:"workflow_name"`
 }

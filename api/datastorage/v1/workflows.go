@@ -57,12 +57,23 @@ func (c *Client) Workflows(ctx context.Context, q ListWorkflowsParams) (Workflow
 	return page, err
 }
 
+// maxPage is the largest page that may be asked for.
+const maxPage = 1000
+
 // WorkflowVersions lists all versions of one workflow, the highest first.
 func (c *Client) WorkflowVersions(ctx context.Context, name string) ([]Workflow, error) {
 	var list WorkflowVersions
 	path := "/api/v1/workflows/by-name/" + url.PathEscape(name) + "/versions"
 	if _, err := c.do(ctx, call{method: http.MethodGet, path: path, into: &list}); err != nil {
 		return nil, fmt.Errorf("reading the versions of workflow %s: %w", name, err)
+	}
+	for list.HasMore {
+		page, err := c.Workflows(ctx, ListWorkflowsParams{WorkflowName: name, Offset: len(list.Versions), Limit: maxPage})
+		if err != nil {
+			return nil, fmt.Errorf("reading the versions of workflow %s: %w", name, err)
+		}
+		list.Versions = append(list.Versions, page.Workflows...)
+		list.HasMore = page.Pagination.HasMore && len(page.Workflows) > 0
 	}
 	return list.Versions, nil
 }

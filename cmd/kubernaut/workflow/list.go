@@ -82,7 +82,7 @@ func entries(ctx context.Context, c *connect.Cluster, q datastorage.ListWorkflow
 		}
 		all = append(all, page.Workflows...)
 		q.Offset += len(page.Workflows)
-		if len(page.Workflows) < q.Limit {
+		if !page.Pagination.HasMore || len(page.Workflows) == 0 {
 			return all, nil
 		}
 	}

@@ -10,8 +10,10 @@ import (
 	"kubernaut.ai/kubernaut/internal/datastorage"
 )
 
-// feedRows is how many rows a part of the feed looks through.
-const feedRows = 500
+const (
+	feedRows  = 500       // that a part of the feed looks through
+	feedBytes = 512 << 10 // of content, after which a part ends early: many clients hold one each
+)
 
 // Feed returns what follows a position. Nothing can appear below the bound later:
 // no transaction is under way there.
@@ -73,27 +75,28 @@ func feedOf(f datastorage.Filter, after, bound datastorage.Position) (sql string
 }
 
 func collectFeed(rows pgx.Rows) (datastorage.Batch, error) {
+	defer rows.Close()
 	var b datastorage.Batch
-	seen := 0
-	for rows.Next() {
+	seen, size := 0, 0
+	for size < feedBytes && rows.Next() {
 		var e datastorage.FeedEvent
 		var xid string
 		var matches *bool
 		err := scanRecord(rows, &e.Record, &e.Content, &e.Epoch, &xid, &e.Timestamp, &e.EventID, &matches)
 		if err != nil {
-			rows.Close()
 			return b, err
 		}
 		if e.XID, err = strconv.ParseUint(xid, 10, 64); err != nil {
-			rows.Close()
 			return b, err
 		}
 		e.Timestamp = e.Timestamp.UTC()
 		seen++
+		size += len(e.Content)
 		if b.Next = e.Position; matches != nil && *matches {
 			b.Events = append(b.Events, e)
 		}
 	}
-	b.CaughtUp = seen < feedRows
+	b.CaughtUp = seen < feedRows && size < feedBytes
+	rows.Close()
 	return b, rows.Err()
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	api "kubernaut.ai/kubernaut/api/datastorage/v1"
 	"kubernaut.ai/kubernaut/internal/audit"
 	"kubernaut.ai/kubernaut/internal/datastorage"
 )
@@ -16,6 +15,10 @@ import (
 // server knows beside. The digest is the one that was recorded, not one of what is
 // read.
 const recordColumns = `content, (SELECT i.digest FROM audit_event_id i WHERE i.event_id = e.event_id), actor_type, actor_id, received_at`
+
+// pageBytes is the content after which a page ends early, so that an answer is never
+// larger than a service and a client have room for.
+const pageBytes = 4 << 20
 
 // atOneMoment is how whatever belongs together is read.
 var atOneMoment = pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
@@ -35,14 +38,10 @@ func (s *Store) Query(ctx context.Context, q datastorage.Query) (datastorage.Pag
 		if err != nil {
 			return err
 		}
-		if page.Events, err = pgx.CollectRows(rows, storedEvent); err != nil {
+		if err := collectPage(rows, q.Limit, seen, &page); err != nil {
 			return err
 		}
-		if err := total(ctx, tx, q, &page); err != nil {
-			return err
-		}
-		turn(q, seen, &page)
-		return nil
+		return total(ctx, tx, q, &page)
 	})
 	if q.After != nil && hasCode(err, "22P02") { // the text is no snapshot
 		err = datastorage.ErrCursor
@@ -79,40 +78,67 @@ func order(ascending bool) string {
 	return "event_timestamp DESC, event_id DESC"
 }
 
-// turn cuts off what is too much, and says where the next page begins.
-func turn(q datastorage.Query, seen datastorage.Place, page *datastorage.Page) {
-	if len(page.Events) <= q.Limit {
-		return
+// collectPage reads up to limit events, fewer when they are large, and says where the
+// next page begins when there are more. Those it does not keep.
+func collectPage(rows pgx.Rows, limit int, seen datastorage.Place, page *datastorage.Page) error {
+	defer rows.Close()
+	for size := 0; rows.Next(); {
+		if len(page.Events) == limit || size >= pageBytes {
+			last := page.Events[len(page.Events)-1]
+			seen.Timestamp, seen.EventID = last.EventTimestamp, last.EventID
+			page.Next = &seen
+			break
+		}
+		var r datastorage.Record
+		if err := scanRecord(rows, &r, &r.Content); err != nil {
+			return err
+		}
+		e, err := r.Stored()
+		if err != nil {
+			return err
+		}
+		page.Events = append(page.Events, e)
+		size += len(r.Content)
 	}
-	page.Events = page.Events[:q.Limit]
-	last := page.Events[q.Limit-1]
-	seen.Timestamp, seen.EventID = last.EventTimestamp, last.EventID
-	seen.Total, seen.TotalIsMinimum = page.Total, page.TotalIsMinimum
-	page.Next = &seen
+	rows.Close()
+	return rows.Err()
 }
 
 // maxCost is how much a count may cost, in the planner's units: some 20 ms.
 const maxCost = 5_000
 
-// total sets how many events there are: as the first page counted them, as this page
-// shows, or counted, when that is cheap. A count that would read the whole trail is
-// not worth the time; then the total is what is known.
+// total sets how many events there are, for this page and those after it: as the first
+// page counted them, as this page shows, or counted.
 func total(ctx context.Context, tx pgx.Tx, q datastorage.Query, page *datastorage.Page) error {
-	here := q.Offset + len(page.Events)
 	switch {
 	case q.After != nil:
 		page.Total, page.TotalIsMinimum = q.After.Total, q.After.TotalIsMinimum
-		return nil
-	case len(page.Events) <= q.Limit && (q.Offset == 0 || len(page.Events) > 0):
-		page.Total = here
-		return nil
+	case page.Next == nil && (q.Offset == 0 || len(page.Events) > 0):
+		page.Total = q.Offset + len(page.Events)
+	default:
+		if err := count(ctx, tx, q, page); err != nil {
+			return err
+		}
 	}
+	if page.Next != nil {
+		page.Next.Total, page.Next.TotalIsMinimum = page.Total, page.TotalIsMinimum
+	}
+	return nil
+}
+
+// count counts the events, when that is cheap. A count that would read the whole trail
+// is not worth the time; then the total is what is known.
+func count(ctx context.Context, tx pgx.Tx, q datastorage.Query, page *datastorage.Page) error {
 	sql, args := countOf(q.Filter)
 	cost, err := costOf(ctx, tx, sql, args)
 	if err != nil {
 		return err
 	}
 	if cost > maxCost {
+		here := q.Offset + len(page.Events)
+		if page.Next != nil {
+			here++
+		}
 		page.Total, page.TotalIsMinimum = min(here, datastorage.MaxTotal), true
 		return nil
 	}
@@ -161,15 +187,6 @@ func scanRecord(row pgx.CollectableRow, r *datastorage.Record, content any, befo
 		r.Digest = audit.Digest(digest)
 	}
 	return nil
-}
-
-// storedEvent reads one row as clients see it.
-func storedEvent(row pgx.CollectableRow) (api.StoredEvent, error) {
-	var r datastorage.Record
-	if err := scanRecord(row, &r, &r.Content); err != nil {
-		return api.StoredEvent{}, err
-	}
-	return r.Stored()
 }
 
 func orEmpty(text *string) string {

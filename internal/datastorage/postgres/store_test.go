@@ -54,6 +54,7 @@ func TestStore(t *testing.T) {
 		"query: cursor pages are of one moment":          cursorPages,
 		"query: offset pages and total":                  offsetPages,
 		"query: an odd snapshot is no cursor":            oddSnapshot,
+		"query: pages and parts of large events":         largeEvents,
 		"export: of one moment, whatever is written":     exportIsOfOneMoment,
 		"export: in parts, as large as they may be":      exportInParts,
 		"feed: nothing is skipped, nothing comes twice":  feedSkipsNothing,
@@ -79,6 +80,7 @@ func TestStore(t *testing.T) {
 		"catalog: a version is kept once":                workflowKeptOnce,
 		"catalog: latest by semantic version":            latestVersion,
 		"catalog: latest of any versions":                latestOfAny,
+		"catalog: pages of large workflows":              largeWorkflows,
 	} {
 		t.Run(name, func(t *testing.T) { story(t, newFixture(t, server.Copy(template))) })
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -24,6 +25,9 @@ const workflowColumns = `
 	w.execution_engine, w.container_image, w.container_digest, w.service_account_name, w.secrets, w.config_maps,
 	w.risk, w.status, w.status_reason, w.created_at, w.created_by, w.updated_at, w.updated_by,
 	` + isLatest + ` AS is_latest_version`
+
+// scoredColumns leaves out what a search does not look at and what may be large.
+var scoredColumns = strings.NewReplacer("w.content,", "'',", "w.parameters,", "'[]'::jsonb,").Replace(workflowColumns)
 
 const isLatest = `w.version_key IS NOT DISTINCT FROM (
 		SELECT max(l.version_key) FROM workflows l
@@ -101,7 +105,8 @@ func getWorkflow(ctx context.Context, q querier, id uuid.UUID) (api.Workflow, er
 	return pgx.CollectExactlyOneRow(rows, workflow)
 }
 
-// List returns one page of workflows, with a total of the same snapshot.
+// List returns one page of workflows, with a total of the same snapshot. It has fewer
+// than asked for when they are large.
 func (s *Store) List(ctx context.Context, q datastorage.WorkflowQuery) (datastorage.WorkflowPage, error) {
 	w := &where{}
 	if q.Name != "" {
@@ -129,16 +134,33 @@ func (s *Store) List(ctx context.Context, q datastorage.WorkflowQuery) (datastor
 		if err != nil {
 			return err
 		}
-		page.Workflows, err = pgx.CollectRows(rows, workflow)
+		page.Workflows, err = collectWorkflows(rows)
 		return err
 	})
 	return page, classified("listing workflows", err)
 }
 
-// Labelled returns the latest versions with these labels.
+// collectWorkflows reads workflows until the page is full. Those after it are not kept.
+func collectWorkflows(rows pgx.Rows) (list []api.Workflow, err error) {
+	defer rows.Close()
+	for size := 0; size < pageBytes && rows.Next(); {
+		w, err := workflow(rows)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, w)
+		for _, raw := range rows.RawValues() {
+			size += len(raw)
+		}
+	}
+	rows.Close()
+	return list, rows.Err()
+}
+
+// Labelled returns the latest versions with these labels, without content and parameters.
 func (s *Store) Labelled(ctx context.Context, f api.WorkflowFilters) ([]api.Workflow, error) {
 	rows, err := s.pool.Query(ctx, `
-		SELECT `+workflowColumns+` FROM workflows w
+		SELECT `+scoredColumns+` FROM workflows w
 		WHERE w.signal_type = $1 AND w.severity = $2 AND w.environment = $3 AND w.priority = $4
 			AND w.component IN ($5, $6) AND `+isLatest,
 		f.SignalType, f.Severity, f.Environment, f.Priority, f.Component, catalog.AnyComponent)
