@@ -99,10 +99,14 @@ func TestRestoreToAMoment(t *testing.T) {
 	server.Run("pg_basebackup", "--pgdata="+base, "--checkpoint=fast", "--wal-method=stream")
 	record(2)
 	want := f.contents(t)
-	moment := ""
-	must(t, f.owner.QueryRow(t.Context(), "SELECT clock_timestamp()::text").Scan(&moment))
-	<-time.After(10 * time.Millisecond) // what comes now is after the moment
+	moment := f.afterNow(t)
 	record(3)
+	for range 1000 { // transactions, more than there are after the restore
+		_, err := f.owner.Exec(t.Context(), "SELECT pg_current_xact_id()")
+		must(t, err)
+	}
+	follower := &datastorage.Position{}
+	follower = f.follow(t, follower, event(t, 1), event(t, 2), event(t, 3))
 	_, err := f.PlaceHold(t.Context(), holdOf("case-1"))
 	must(t, err)
 	f.awaitArchived(t)
@@ -123,6 +127,43 @@ func TestRestoreToAMoment(t *testing.T) {
 	if fresh[0] || !fresh[1] {
 		t.Errorf("fresh is %v, want the third new", fresh)
 	}
+	// Transactions are counted anew from the moment on; who followed the trail before
+	// misses nothing all the same.
+	_, err = g.Append(t.Context(), []audit.Sealed{event(t, 4, full)})
+	must(t, err)
+	g.follow(t, follower, event(t, 3), event(t, 4))
+}
+
+// afterNow returns a moment that is over by the server's clock when it returns.
+func (f fixture) afterNow(t *testing.T) (moment string) {
+	t.Helper()
+	must(t, f.owner.QueryRow(t.Context(), "SELECT clock_timestamp()::text").Scan(&moment))
+	for over := false; !over; {
+		must(t, f.owner.QueryRow(t.Context(), "SELECT clock_timestamp() > $1::text::timestamptz", moment).Scan(&over))
+	}
+	return moment
+}
+
+// follow reads the feed behind a position to its end, where these events come and no
+// others, and returns where that is.
+func (f fixture) follow(t *testing.T, after *datastorage.Position, want ...audit.Sealed) *datastorage.Position {
+	t.Helper()
+	var expected, got []string
+	for _, e := range want {
+		expected = append(expected, e.Event.EventID.String())
+	}
+	for caughtUp := false; !caughtUp; {
+		batch, err := f.Feed(t.Context(), datastorage.Filter{}, after)
+		must(t, err)
+		for _, e := range batch.Events {
+			got = append(got, e.EventID.String())
+		}
+		after, caughtUp = &batch.Next, batch.CaughtUp
+	}
+	if diff := cmp.Diff(expected, got); diff != "" {
+		t.Errorf("the feed (-want +got):\n%s", diff)
+	}
+	return after
 }
 
 func holdOf(correlation string) (h api.Hold) {

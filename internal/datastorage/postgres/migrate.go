@@ -139,14 +139,26 @@ func latestMigration() int64 {
 	return version
 }
 
-// markEpoch begins a new epoch when the database is in another cluster than before.
+// markEpoch begins a new epoch when the database is in another cluster than before, or
+// in the same one on another timeline: restored to a moment, or taken over by a standby.
+// Who still writes in the epoch before is waited for, so that nothing comes into it when
+// the feed is beyond it.
 func markEpoch(ctx context.Context, conn *pgx.Conn) error {
+	same := false
+	err := conn.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM audit_epoch, pg_control_system() AS cluster
+			WHERE epoch = (SELECT max(epoch) FROM audit_epoch)
+				AND audit_epoch.system_identifier = cluster.system_identifier AND timeline = audit_timeline())`).Scan(&same)
+	if err != nil || same {
+		return err
+	}
 	return execute(ctx, conn, `
-		INSERT INTO audit_epoch (epoch, system_identifier)
-		SELECT coalesce((SELECT max(epoch) FROM audit_epoch), 0) + 1, system_identifier
-		FROM pg_control_system()
-		WHERE system_identifier IS DISTINCT FROM
-			(SELECT system_identifier FROM audit_epoch ORDER BY epoch DESC LIMIT 1)`)
+		BEGIN;
+		LOCK TABLE audit_event_id IN SHARE MODE;
+		INSERT INTO audit_epoch (epoch, system_identifier, timeline)
+		SELECT coalesce((SELECT max(epoch) FROM audit_epoch), 0) + 1, system_identifier, audit_timeline()
+		FROM pg_control_system();
+		COMMIT`)
 }
 
 // makeRole creates the service's role or updates its password. The password is
