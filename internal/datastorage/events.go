@@ -90,6 +90,7 @@ func (s *Server) record(ctx context.Context, who Caller, events []api.AuditEvent
 	}
 	sealed, err := sealAll(events, who, window, prefix)
 	if err != nil {
+		s.metrics.refused(len(events))
 		return nil, 0, err
 	}
 	kept, err := s.recorder.record(ctx, sealed)

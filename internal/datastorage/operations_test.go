@@ -26,9 +26,13 @@ func operations(t *testing.T, w *world) {
 		}
 	}
 	want[api.EventAcknowledgement](t, w.post(t, eventsPath, event(1)), http.StatusCreated)
+	unnamed := event(2, func(e *api.AuditEvent) { e.EventType = "" })
+	wantProblem(t, w.wrong(t, eventsPath, unnamed), http.StatusBadRequest, "event_type")
+	wantProblem(t, w.wrong(t, batchPath, []api.AuditEvent{event(3), unnamed}), http.StatusBadRequest, "[1].event_type")
 	metrics := string(w.get(t, "/metrics").body)
 	for _, line := range []string{
 		`datastorage_audit_events_total{outcome="stored"} 1`,
+		`datastorage_audit_events_total{outcome="refused"} 3`,
 		`datastorage_request_duration_seconds_count{route="POST /api/v1/audit/events",status="201"} 1`,
 	} {
 		if !strings.Contains(metrics, line) {
