@@ -2,6 +2,7 @@ package datastorage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -26,7 +27,15 @@ func (s *Server) ListHolds(w http.ResponseWriter, r *http.Request, p api.ListHol
 	})
 }
 
-// PlaceHold holds all events of a case.
+// otherHold is the answer to a hold_id that is used.
+var otherHold = &problem{
+	status: http.StatusConflict, kind: "conflict",
+	detail: "a hold id names one hold for ever, and this one names another; nothing was kept; send a new hold with a new id",
+	fields: []api.FieldProblem{{Field: "hold_id", Message: "names another hold"}},
+}
+
+// PlaceHold holds all events of a case. Where that is done but not yet audited, doing
+// it again makes up for it.
 func (s *Server) PlaceHold(w http.ResponseWriter, r *http.Request) {
 	s.serve(w, r, Access{"hold", auditEvents}, func(ctx context.Context, who Caller) (answer, error) {
 		var body api.HoldRequest
@@ -39,13 +48,23 @@ func (s *Server) PlaceHold(w http.ResponseWriter, r *http.Request) {
 		if err := checkText("reason", body.Reason, maxReason); err != nil {
 			return answer{}, err
 		}
-		hold, err := s.holds.PlaceHold(ctx, api.Hold{
-			HoldID: uuid.New(), CorrelationID: body.CorrelationID, Reason: body.Reason, PlacedBy: who.ID,
+		if body.HoldID == uuid.Nil {
+			body.HoldID = uuid.New()
+		}
+		hold, placed, err := s.holds.PlaceHold(ctx, api.Hold{
+			HoldID: body.HoldID, CorrelationID: body.CorrelationID, Reason: body.Reason, PlacedBy: who.ID,
 		})
+		if errors.Is(err, ErrExists) {
+			return answer{}, otherHold
+		}
 		if err != nil {
 			return answer{}, err
 		}
-		return answer{http.StatusCreated, hold}, s.note(ctx, who, note{
+		status := http.StatusOK
+		if placed {
+			status = http.StatusCreated
+		}
+		return answer{status, hold}, s.note(ctx, who, note{
 			subject: hold.HoldID, action: "hold.placed", correlation: hold.CorrelationID, at: hold.PlacedAt,
 			data: map[string]any{"hold_id": hold.HoldID, "reason": hold.Reason},
 		})

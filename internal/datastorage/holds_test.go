@@ -1,6 +1,7 @@
 package datastorage_test
 
 import (
+	"context"
 	"net/http"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	api "kubernaut.ai/kubernaut/api/datastorage/v1"
+	"kubernaut.ai/kubernaut/internal/audit"
 	"kubernaut.ai/kubernaut/internal/datastorage"
 )
 
@@ -48,6 +50,52 @@ func holds(t *testing.T, w *world) {
 	if len(placed) != 2 || len(gone) != 1 {
 		t.Errorf("%d holds and %d releases are audited, want 2 and 1", len(placed), len(gone))
 	}
+}
+
+// holdsAgain places a hold whose answer was lost, and one whose audit event could not be
+// recorded: the same again is the same hold, audited once.
+func holdsAgain(t *testing.T, w *world) {
+	request := api.HoldRequest{HoldID: uuid.New(), CorrelationID: "case-1", Reason: "court"}
+	away := &awayTrail{Trail: w.store}
+	handler := w.serve(func(o *datastorage.Options) { o.Trail, o.Overflow = away, datastorage.NoOverflow{} })
+	wantProblem(t, w.send(t, handler, placing(request)), http.StatusServiceUnavailable)
+	if got := w.query(t, "event_type=datastorage.hold.placed").Data; len(got) != 0 {
+		t.Fatalf("audited as %+v", got)
+	}
+	away.back = true
+	first := want[api.Hold](t, w.send(t, handler, placing(request)), http.StatusOK)
+	again := want[api.Hold](t, w.send(t, handler, placing(request)), http.StatusOK)
+	if first != again || first.HoldID != request.HoldID {
+		t.Errorf("placed: %+v, and again: %+v", first, again)
+	}
+	placed := w.query(t, "event_type=datastorage.hold.placed").Data
+	if len(placed) != 1 || !placed[0].EventTimestamp.Equal(first.PlacedAt) || placed[0].CorrelationID != "case-1" {
+		t.Errorf("audited as %+v", placed)
+	}
+	for _, other := range []api.HoldRequest{
+		{HoldID: request.HoldID, CorrelationID: "case-2", Reason: "court"}, {HoldID: request.HoldID, CorrelationID: "case-1", Reason: "other"},
+	} {
+		wantProblem(t, w.send(t, handler, placing(other)), http.StatusConflict, "hold_id")
+	}
+	if got := want[api.HoldList](t, w.get(t, holdsPath), http.StatusOK); len(got.Holds) != 1 {
+		t.Errorf("holds: %+v", got)
+	}
+	wantProblem(t, w.wrong(t, holdsPath, `{"hold_id":"5","correlation_id":"x","reason":"x"}`), http.StatusBadRequest, "hold_id")
+}
+
+func placing(r api.HoldRequest) request { return request{method: "POST", path: holdsPath, body: r} }
+
+// awayTrail is a trail that cannot be written until it is back.
+type awayTrail struct {
+	datastorage.Trail
+	back bool
+}
+
+func (a *awayTrail) Append(ctx context.Context, events []audit.Sealed) ([]bool, error) {
+	if !a.back {
+		return nil, datastorage.ErrAway
+	}
+	return a.Trail.Append(ctx, events)
 }
 
 // retention removes what a policy does not keep, and nothing that is held: also not

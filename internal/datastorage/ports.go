@@ -58,8 +58,9 @@ type Parking interface {
 
 // Holds keep the events of a case, whatever the policies of retention say.
 type Holds interface {
-	// PlaceHold keeps a new hold and returns it with its time.
-	PlaceHold(ctx context.Context, h api.Hold) (api.Hold, error)
+	// PlaceHold keeps a hold and returns it with its time. placed is false when the same
+	// hold is there already; when its id names another one the error is ErrExists.
+	PlaceHold(ctx context.Context, h api.Hold) (kept api.Hold, placed bool, err error)
 	// ReleaseHold releases one, or returns ErrNotFound. One that was released before
 	// stays as it was.
 	ReleaseHold(ctx context.Context, id uuid.UUID, reason, by string) (api.Hold, error)

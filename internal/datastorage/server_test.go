@@ -52,6 +52,7 @@ func TestContract(t *testing.T) {
 		"parked: looked at, retried, purged":            parkedEvents,
 		"parked: also what is damaged is purged":        damagedEvents,
 		"holds: placed, listed, released":               holds,
+		"holds: the same again is the same hold":        holdsAgain,
 		"retention: what no policy and no hold keeps":   retention,
 		"query: every filter":                           queryFilters,
 		"query: pages":                                  queryPages,

@@ -538,7 +538,10 @@ type HoldRelease struct {
 // HoldRequest defines model for HoldRequest.
 type HoldRequest struct {
 	CorrelationID string `json:"correlation_id"`
-	Reason        string `json:"reason"`
+
+	// HoldID The client's idempotency key. Made by the server when absent, and then a retry is another hold
+	HoldID uuid.UUID `json:"hold_id,omitempty,omitzero"`
+	Reason string    `json:"reason"`
 }
 
 // Notification defines model for Notification.

@@ -23,9 +23,12 @@ func (c *Client) Holds(ctx context.Context, p ListHoldsParams) ([]Hold, error) {
 	return list.Holds, err
 }
 
-// PlaceHold holds all events of a case. When the answer is lost and the request is
-// sent again, two holds may stand: release both.
+// PlaceHold holds all events of a case. To be able to call it again after an error
+// without placing a second hold, give it an id.
 func (c *Client) PlaceHold(ctx context.Context, h HoldRequest) (Hold, error) {
+	if h.HoldID == uuid.Nil {
+		h.HoldID = uuid.New()
+	}
 	var hold Hold
 	err := c.post(ctx, "/api/v1/audit/holds", h, &hold)
 	return hold, err

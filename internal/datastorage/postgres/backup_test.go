@@ -107,7 +107,7 @@ func TestRestoreToAMoment(t *testing.T) {
 	}
 	follower := &datastorage.Position{}
 	follower = f.follow(t, follower, event(t, 1), event(t, 2), event(t, 3))
-	_, err := f.PlaceHold(t.Context(), holdOf("case-1"))
+	_, _, err := f.PlaceHold(t.Context(), holdOf("case-1"))
 	must(t, err)
 	f.awaitArchived(t)
 	server.Kill() // and its disk is lost

@@ -11,13 +11,22 @@ import (
 	"kubernaut.ai/kubernaut/internal/datastorage"
 )
 
-// PlaceHold keeps a new hold.
-func (s *Store) PlaceHold(ctx context.Context, h api.Hold) (api.Hold, error) {
-	err := s.pool.QueryRow(ctx, `
+// PlaceHold keeps a hold, once.
+func (s *Store) PlaceHold(ctx context.Context, h api.Hold) (kept api.Hold, placed bool, err error) {
+	tag, err := s.pool.Exec(ctx, `
 		INSERT INTO audit_holds (hold_id, correlation_id, reason, placed_by) VALUES ($1, $2, $3, $4)
-		RETURNING placed_at`, h.HoldID, h.CorrelationID, h.Reason, orNull(&h.PlacedBy)).Scan(&h.PlacedAt)
-	h.PlacedAt = h.PlacedAt.UTC()
-	return h, uncertainWrite("placing a hold", err)
+		ON CONFLICT DO NOTHING`, h.HoldID, h.CorrelationID, h.Reason, orNull(&h.PlacedBy))
+	if err != nil {
+		return api.Hold{}, false, uncertainWrite("placing a hold", err)
+	}
+	kept, err = s.hold(ctx, h.HoldID)
+	if err != nil {
+		return api.Hold{}, false, err
+	}
+	if kept.CorrelationID != h.CorrelationID || kept.Reason != h.Reason || kept.PlacedBy != h.PlacedBy {
+		return api.Hold{}, false, datastorage.ErrExists
+	}
+	return kept, tag.RowsAffected() == 1, nil
 }
 
 // ReleaseHold adds the release of a hold, unless it is there.
@@ -29,6 +38,10 @@ func (s *Store) ReleaseHold(ctx context.Context, id uuid.UUID, reason, by string
 	if err != nil {
 		return api.Hold{}, uncertainWrite("releasing a hold", err)
 	}
+	return s.hold(ctx, id)
+}
+
+func (s *Store) hold(ctx context.Context, id uuid.UUID) (api.Hold, error) {
 	holds, err := s.selectHolds(ctx, "h.hold_id = $1", id)
 	if err == nil && len(holds) == 0 {
 		return api.Hold{}, datastorage.ErrNotFound

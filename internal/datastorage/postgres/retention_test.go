@@ -93,7 +93,7 @@ func tooShort(t *testing.T, f fixture) {
 // heldLater holds a case and then records more of it.
 func heldLater(t *testing.T, f fixture) {
 	f.seedRetention(t)
-	hold, err := f.PlaceHold(t.Context(), api.Hold{HoldID: uuid.New(), CorrelationID: "case-2", Reason: "court"})
+	hold, _, err := f.PlaceHold(t.Context(), api.Hold{HoldID: uuid.New(), CorrelationID: "case-2", Reason: "court"})
 	must(t, err)
 	_, err = f.Append(t.Context(), []audit.Sealed{event(t, 5, func(e *audit.Event) { e.CorrelationID = "case-2" })})
 	must(t, err)
@@ -224,7 +224,7 @@ func holdsAgainstRetention(t *testing.T, f fixture) {
 	held := make([]bool, cases) // by a hold that stood while the event was there
 	for n := range cases {
 		running.Go(func() {
-			_, err := f.PlaceHold(context.Background(), api.Hold{HoldID: uuid.New(), CorrelationID: fmt.Sprint("case-", n), Reason: "court"})
+			_, _, err := f.PlaceHold(context.Background(), api.Hold{HoldID: uuid.New(), CorrelationID: fmt.Sprint("case-", n), Reason: "court"})
 			if err != nil && !errors.Is(err, datastorage.ErrBusy) {
 				t.Error(err)
 			}
