@@ -169,13 +169,19 @@ func TestWhoMayWhat(t *testing.T) {
 			return err
 		},
 		"disable": func(c *api.Client) error { _, err := c.DisableWorkflow(t.Context(), kept.WorkflowID, "x"); return err },
+		"holds":   func(c *api.Client) error { _, err := c.Holds(t.Context(), api.ListHoldsParams{}); return err },
+		"retention": func(c *api.Client) error {
+			_, err := c.PlanRetention(t.Context())
+			return err
+		},
+		"parked": func(c *api.Client) error { _, err := c.Parked(t.Context(), api.ListParkedEventsParams{}); return err },
 	}
 	for role, may := range map[string][]string{
 		"kubernaut-controller":   {"write audit", "backdate", "read catalog"},
 		"kubernaut-cli":          {"read audit", "read catalog", "write catalog", "disable"},
 		"kubernaut-audit-read":   {"read audit"},
 		"kubernaut-audit-write":  {"write audit"},
-		"kubernaut-audit-admin":  {"read audit"},
+		"kubernaut-audit-admin":  {"read audit", "holds", "retention", "parked"},
 		"kubernaut-catalog-read": {"read catalog"},
 		"kubernaut-view":         {},
 	} {
