@@ -13,27 +13,16 @@ import (
 
 	api "kubernaut.ai/kubernaut/api/datastorage/v1"
 	"kubernaut.ai/kubernaut/internal/datastorage"
-	"kubernaut.ai/kubernaut/internal/datastorage/postgres"
-	"kubernaut.ai/kubernaut/test/servers"
 )
 
 // TestAudit runs the scripts that read the trail of a real Data Storage, without a
 // cluster.
 func TestAudit(t *testing.T) {
 	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	url := servers.PostgreSQL(t)
-	log := slog.New(slog.DiscardHandler)
-	if err := postgres.Migrate(t.Context(), url, "service", log); err != nil {
-		t.Fatal(err)
-	}
-	store, err := postgres.Open(url, postgres.Config{}, log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(store.Close)
+	store := newStore(t)
 	server := httptest.NewServer(datastorage.New(datastorage.Options{
 		Trail: store, Reader: store, Overflow: datastorage.NoOverflow{}, Catalog: store, Gate: datastorage.OpenGate{},
-		Now: func() time.Time { return noon }, Log: log, Metrics: datastorage.NewMetrics(),
+		Now: func() time.Time { return noon }, Log: slog.New(slog.DiscardHandler), Metrics: datastorage.NewMetrics(),
 	}).Handler())
 	t.Cleanup(server.Close)
 	client, err := api.New(server.URL, nil, nil)
@@ -52,6 +41,7 @@ func TestAudit(t *testing.T) {
 		UpdateScripts: update,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("SERVER", server.URL)
+			e.Setenv("EVENT", told("whole locked", noon).EventID.String())
 			e.Setenv("TZ", "UTC")
 			return apart(e)
 		},
