@@ -29,7 +29,8 @@ func newSearch(f *cli.Factory) *cobra.Command {
 		Short: "Find the workflows for a signal, the best first",
 		Long: `Search looks through the latest version of each active workflow. All five labels are needed and must
 be equal; a workflow whose component is * fits every component. The score is 0.6 for that, 0.2 for an equal
-component (0.1 for *), and 0.2 times the share of the values of --label that the workflow has.`,
+component (0.1 for *), and 0.2 times the share of the values of --label that the workflow has: all 0.2
+when there is no --label.`,
 		Example: `  kubernaut workflow search --signal-type OOMKilled --severity critical --component deployment \
     --environment any --priority P1 --label team=payments`,
 		Args: cli.NoArgs,

@@ -1,5 +1,5 @@
 -- What reading needs. An index costs every write, so each stands here with the query
--- that pays for it; testdata/plans.txt has their plans.
+-- that pays for it; internal/datastorage/postgres/testdata/plans.txt has their plans.
 
 -- +goose Up
 
