@@ -93,7 +93,7 @@ func compare(ctx context.Context, tx pgx.Tx, events []*audit.Sealed, claimed map
 		}
 	}
 	// A new statement, hence a new snapshot: it sees what the claim has waited for.
-	rows, err := tx.Query(ctx, `SELECT event_id, digest FROM audit_event_id WHERE event_id = ANY($1)`, ids)
+	rows, err := tx.Query(ctx, digestsOf, ids)
 	if err != nil {
 		return err
 	}
@@ -116,15 +116,21 @@ func compare(ctx context.Context, tx pgx.Tx, events []*audit.Sealed, claimed map
 func (s *Store) Missing(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	rows, err := s.pool.Query(ctx, `
-		SELECT id FROM unnest($1::uuid[]) AS id
-		WHERE NOT EXISTS (SELECT FROM audit_event_id WHERE event_id = id)`, ids)
+	rows, err := s.pool.Query(ctx, missingOf, ids)
 	if err != nil {
 		return nil, classified("looking for events", err)
 	}
 	missing, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
 	return missing, classified("looking for events", err)
 }
+
+// What is asked about ids: which content they name, and which of them name none.
+const (
+	digestsOf = `SELECT event_id, digest FROM audit_event_id WHERE event_id = ANY($1)`
+	missingOf = `
+		SELECT id FROM unnest($1::uuid[]) AS id
+		WHERE NOT EXISTS (SELECT FROM audit_event_id WHERE event_id = id)`
+)
 
 // appendEvents claims the ids that are free and inserts their events.
 const appendEvents = `

@@ -42,7 +42,7 @@ func (s *Store) ReleaseHold(ctx context.Context, id uuid.UUID, reason, by string
 }
 
 func (s *Store) hold(ctx context.Context, id uuid.UUID) (api.Hold, error) {
-	holds, err := s.selectHolds(ctx, "h.hold_id = $1", id)
+	holds, err := s.selectHolds(ctx, oneHold, id)
 	if err == nil && len(holds) == 0 {
 		return api.Hold{}, datastorage.ErrNotFound
 	}
@@ -54,15 +54,25 @@ func (s *Store) hold(ctx context.Context, id uuid.UUID) (api.Hold, error) {
 
 // ListHolds returns holds, the newest first.
 func (s *Store) ListHolds(ctx context.Context, correlationID string, released bool) ([]api.Hold, error) {
-	return s.selectHolds(ctx, "($1 = '' OR h.correlation_id = $1) AND ($2 OR r.hold_id IS NULL)", correlationID, released)
+	return s.selectHolds(ctx, manyHolds, correlationID, released)
+}
+
+// Which holds are read.
+const (
+	oneHold   = "h.hold_id = $1"
+	manyHolds = "($1 = '' OR h.correlation_id = $1) AND ($2 OR r.hold_id IS NULL)"
+)
+
+func holdsOf(condition string) string {
+	return `
+		SELECT h.hold_id, h.correlation_id, h.reason, h.placed_at, h.placed_by, r.released_at, r.released_by, r.reason
+		FROM audit_holds h LEFT JOIN audit_hold_releases r USING (hold_id)
+		WHERE ` + condition + `
+		ORDER BY h.placed_at DESC, h.hold_id`
 }
 
 func (s *Store) selectHolds(ctx context.Context, condition string, args ...any) ([]api.Hold, error) {
-	rows, err := s.pool.Query(ctx, `
-		SELECT h.hold_id, h.correlation_id, h.reason, h.placed_at, h.placed_by, r.released_at, r.released_by, r.reason
-		FROM audit_holds h LEFT JOIN audit_hold_releases r USING (hold_id)
-		WHERE `+condition+`
-		ORDER BY h.placed_at DESC, h.hold_id`, args...)
+	rows, err := s.pool.Query(ctx, holdsOf(condition), args...)
 	if err != nil {
 		return nil, classified("reading holds", err)
 	}

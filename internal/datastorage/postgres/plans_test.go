@@ -28,7 +28,12 @@ func (f fixture) fill(t testing.TB, n int) {
 	t.Helper()
 	sql, err := os.ReadFile("testdata/many.sql")
 	must(t, err)
-	script := "SET timezone = 'UTC';\n" + fmt.Sprintf(string(sql), n)
+	f.script(t, "SET timezone = 'UTC';\n"+fmt.Sprintf(string(sql), n))
+}
+
+// script executes statements, each for itself.
+func (f fixture) script(t testing.TB, script string) {
+	t.Helper()
 	for statement := range strings.SplitSeq(script, ";\n") { // VACUUM stands alone
 		_, err := f.owner.Exec(t.Context(), statement)
 		must(t, err)
@@ -60,8 +65,14 @@ func readings() (all []reading) {
 	page("event_data of one day", datastorage.Filter{
 		Since: day, Until: day.AddDate(0, 0, 1), Data: []datastorage.DataTerm{{Path: []string{"target"}, Op: datastorage.OpIs, Text: "x"}},
 	})
+	page("received on one day", datastorage.Filter{ReceivedSince: day, ReceivedUntil: day.AddDate(0, 0, 1)})
+	page("received before", datastorage.Filter{ReceivedUntil: day})
+	sql, args := postgres.Statements.Page(datastorage.Query{Ascending: true, Limit: 1000, Filter: datastorage.Filter{
+		Equals: []datastorage.Equal{{Column: "resource_id", Value: "x"}, {Column: "event_category", Value: "workflowexecution"}},
+	}})
+	all = append(all, reading{"completeness: of one execution", sql, args})
 	place := datastorage.Place{Snapshot: "100000:100000:", Timestamp: day, EventID: uuid.Max}
-	sql, args := postgres.Statements.Page(datastorage.Query{Limit: 50, After: &place})
+	sql, args = postgres.Statements.Page(datastorage.Query{Limit: 50, After: &place})
 	all = append(all, reading{"page: after a cursor", sql, args})
 	sql, args = postgres.Statements.Count(datastorage.Filter{Equals: []datastorage.Equal{{Column: "correlation_id", Value: "x"}}})
 	all = append(all, reading{"count: correlation_id", sql, args})
@@ -75,6 +86,36 @@ func readings() (all []reading) {
 	return append(all, reading{"summary: of a day", sql, args})
 }
 
+// readingsBeside are the statements that read something else than events.
+func readingsBeside() []reading {
+	ids := []uuid.UUID{uuid.Max, uuid.New()}
+	all := []reading{
+		{"ids: which name no event", postgres.Statements.Missing, []any{ids}},
+		{"ids: what they name", postgres.Statements.Digests, []any{ids}},
+		{"holds: one", postgres.Statements.OneHold, []any{uuid.Max}},
+		{"holds: of one case", postgres.Statements.ManyHolds, []any{"rr-x", false}},
+		{"holds: all that stand", postgres.Statements.ManyHolds, []any{"", false}},
+		{"catalog: one version", postgres.Statements.OneWorkflow, []any{uuid.Max}},
+	}
+	for _, c := range []struct {
+		what  string
+		query datastorage.WorkflowQuery
+	}{
+		{"a page", datastorage.WorkflowQuery{Limit: 50, Offset: 100}},
+		{"a page of the latest", datastorage.WorkflowQuery{Limit: 50, Latest: true}},
+		{"versions of one", datastorage.WorkflowQuery{Limit: 1000, Name: "heal-7"}},
+		{"one by its version", datastorage.WorkflowQuery{Limit: 50, Name: "heal-7", Version: "1.1.0"}},
+	} {
+		sql, args := postgres.Statements.WorkflowPage(c.query)
+		count, counted := postgres.Statements.WorkflowCount(c.query)
+		all = append(all, reading{"catalog: " + c.what, sql, args}, reading{"catalog: count of " + c.what, count, counted})
+	}
+	sql, args := postgres.Statements.Labelled(api.WorkflowFilters{
+		SignalType: "signal-7", Severity: "critical", Component: "component-1", Environment: "production", Priority: "P1",
+	})
+	return append(all, reading{"catalog: a search", sql, args})
+}
+
 type reading struct {
 	what string
 	sql  string
@@ -85,13 +126,16 @@ type reading struct {
 // nodes, which indexes, and how many partitions. Run with -update to write it anew.
 func plansAreKept(t *testing.T, f fixture) {
 	f.fill(t, 60_000)
+	beside, err := os.ReadFile("testdata/beside.sql")
+	must(t, err)
+	f.script(t, string(beside))
 	service, err := pgx.Connect(t.Context(), f.url+" options='-c max_parallel_workers_per_gather=0 -c jit=off -c timezone=UTC -c plan_cache_mode=force_custom_plan'")
 	must(t, err)
 	defer service.Close(t.Context())
 	parents := f.indexes(t)
 	var got strings.Builder
 	got.WriteString("# How PostgreSQL reads: `go test ./internal/datastorage/postgres -run TestStore/plans -update` writes this anew.\n")
-	for _, r := range readings() {
+	for _, r := range append(readings(), readingsBeside()...) {
 		var raw []byte
 		must(t, service.QueryRow(t.Context(), "EXPLAIN (FORMAT JSON) "+r.sql, r.args...).Scan(&raw))
 		var plans []struct{ Plan node }

@@ -29,6 +29,8 @@ const workflowColumns = `
 // scoredColumns leaves out what a search does not look at and what may be large.
 var scoredColumns = strings.NewReplacer("w.content,", "'',", "w.parameters,", "'[]'::jsonb,").Replace(workflowColumns)
 
+const oneWorkflow = `SELECT ` + workflowColumns + ` FROM workflows w WHERE w.workflow_id = $1`
+
 const isLatest = `w.version_key IS NOT DISTINCT FROM (
 		SELECT max(l.version_key) FROM workflows l
 		WHERE l.workflow_name = w.workflow_name AND l.status = 'active' AND NOT l.prerelease)`
@@ -98,7 +100,7 @@ type querier interface {
 }
 
 func getWorkflow(ctx context.Context, q querier, id uuid.UUID) (api.Workflow, error) {
-	rows, err := q.Query(ctx, `SELECT `+workflowColumns+` FROM workflows w WHERE w.workflow_id = $1`, id)
+	rows, err := q.Query(ctx, oneWorkflow, id)
 	if err != nil {
 		return api.Workflow{}, err
 	}
@@ -108,6 +110,39 @@ func getWorkflow(ctx context.Context, q querier, id uuid.UUID) (api.Workflow, er
 // List returns one page of workflows, with a total of the same snapshot. It has fewer
 // than asked for when they are large.
 func (s *Store) List(ctx context.Context, q datastorage.WorkflowQuery) (datastorage.WorkflowPage, error) {
+	var page datastorage.WorkflowPage
+	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+	err := s.inTransaction(ctx, options, func(ctx context.Context, tx pgx.Tx) error {
+		sql, args := workflowCountOf(q)
+		if err := tx.QueryRow(ctx, sql, args...).Scan(&page.Total); err != nil {
+			return err
+		}
+		sql, args = workflowPageOf(q)
+		rows, err := tx.Query(ctx, sql, args...)
+		if err != nil {
+			return err
+		}
+		page.Workflows, err = collectWorkflows(rows)
+		return err
+	})
+	return page, classified("listing workflows", err)
+}
+
+func workflowPageOf(q datastorage.WorkflowQuery) (sql string, args []any) {
+	w := wanted(q)
+	return fmt.Sprintf(`
+		SELECT %s FROM workflows w WHERE %s
+		ORDER BY w.workflow_name COLLATE "C", w.version_key DESC LIMIT %d OFFSET %d`,
+		workflowColumns, w.sql(), q.Limit, q.Offset), w.args
+}
+
+func workflowCountOf(q datastorage.WorkflowQuery) (sql string, args []any) {
+	w := wanted(q)
+	return `SELECT count(*) FROM workflows w WHERE ` + w.sql(), w.args
+}
+
+// wanted are the conditions of a query.
+func wanted(q datastorage.WorkflowQuery) *where {
 	w := &where{}
 	if q.Name != "" {
 		w.add("w.workflow_name = $%d", q.Name)
@@ -121,23 +156,7 @@ func (s *Store) List(ctx context.Context, q datastorage.WorkflowQuery) (datastor
 	if q.Latest {
 		w.add(isLatest)
 	}
-	var page datastorage.WorkflowPage
-	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	err := s.inTransaction(ctx, options, func(ctx context.Context, tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, `SELECT count(*) FROM workflows w WHERE `+w.sql(), w.args...).Scan(&page.Total); err != nil {
-			return err
-		}
-		rows, err := tx.Query(ctx, fmt.Sprintf(`
-			SELECT %s FROM workflows w WHERE %s
-			ORDER BY w.workflow_name COLLATE "C", w.version_key DESC LIMIT %d OFFSET %d`,
-			workflowColumns, w.sql(), q.Limit, q.Offset), w.args...)
-		if err != nil {
-			return err
-		}
-		page.Workflows, err = collectWorkflows(rows)
-		return err
-	})
-	return page, classified("listing workflows", err)
+	return w
 }
 
 // collectWorkflows reads workflows until the page is full. Those after it are not kept.
@@ -159,16 +178,21 @@ func collectWorkflows(rows pgx.Rows) (list []api.Workflow, err error) {
 
 // Labelled returns the latest versions with these labels, without content and parameters.
 func (s *Store) Labelled(ctx context.Context, f api.WorkflowFilters) ([]api.Workflow, error) {
-	rows, err := s.pool.Query(ctx, `
-		SELECT `+scoredColumns+` FROM workflows w
-		WHERE w.signal_type = $1 AND w.severity = $2 AND w.environment = $3 AND w.priority = $4
-			AND w.component IN ($5, $6) AND `+isLatest,
-		f.SignalType, f.Severity, f.Environment, f.Priority, f.Component, catalog.AnyComponent)
+	sql, args := labelledOf(f)
+	rows, err := s.pool.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, classified("searching workflows", err)
 	}
 	found, err := pgx.CollectRows(rows, workflow)
 	return found, classified("searching workflows", err)
+}
+
+func labelledOf(f api.WorkflowFilters) (sql string, args []any) {
+	return `
+		SELECT ` + scoredColumns + ` FROM workflows w
+		WHERE w.signal_type = $1 AND w.severity = $2 AND w.environment = $3 AND w.priority = $4
+			AND w.component IN ($5, $6) AND ` + isLatest,
+		[]any{f.SignalType, f.Severity, f.Environment, f.Priority, f.Component, catalog.AnyComponent}
 }
 
 // SetStatus changes the status of one version.
