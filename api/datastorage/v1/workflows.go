@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/url"
 
@@ -57,6 +58,27 @@ func (c *Client) Workflows(ctx context.Context, q ListWorkflowsParams) (Workflow
 	return page, err
 }
 
+// AllWorkflows goes through every workflow that matches, page by page. It ends after the
+// first error.
+func (c *Client) AllWorkflows(ctx context.Context, q ListWorkflowsParams) iter.Seq2[Workflow, error] {
+	return func(yield func(Workflow, error) bool) {
+		for more := true; more; {
+			page, err := c.Workflows(ctx, q)
+			if err != nil {
+				yield(Workflow{}, err)
+				return
+			}
+			for _, w := range page.Workflows {
+				if !yield(w, nil) {
+					return
+				}
+			}
+			q.Offset += len(page.Workflows)
+			more = page.Pagination.HasMore && len(page.Workflows) > 0
+		}
+	}
+}
+
 // maxPage is the largest page that may be asked for.
 const maxPage = 1000
 
@@ -67,13 +89,14 @@ func (c *Client) WorkflowVersions(ctx context.Context, name string) ([]Workflow,
 	if _, err := c.do(ctx, call{method: http.MethodGet, path: path, into: &list}); err != nil {
 		return nil, fmt.Errorf("reading the versions of workflow %s: %w", name, err)
 	}
-	for list.HasMore {
-		page, err := c.Workflows(ctx, ListWorkflowsParams{WorkflowName: name, Offset: len(list.Versions), Limit: maxPage})
+	if !list.HasMore {
+		return list.Versions, nil
+	}
+	for w, err := range c.AllWorkflows(ctx, ListWorkflowsParams{WorkflowName: name, Offset: len(list.Versions), Limit: maxPage}) {
 		if err != nil {
 			return nil, fmt.Errorf("reading the versions of workflow %s: %w", name, err)
 		}
-		list.Versions = append(list.Versions, page.Workflows...)
-		list.HasMore = page.Pagination.HasMore && len(page.Workflows) > 0
+		list.Versions = append(list.Versions, w)
 	}
 	return list.Versions, nil
 }

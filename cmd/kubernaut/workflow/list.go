@@ -75,17 +75,13 @@ func entries(ctx context.Context, c *connect.Cluster, q datastorage.ListWorkflow
 		return nil, err
 	}
 	all := []datastorage.Workflow{}
-	for {
-		page, err := catalog.Workflows(ctx, q)
+	for w, err := range catalog.AllWorkflows(ctx, q) {
 		if err != nil {
 			return nil, fmt.Errorf("reading the catalog: %w", connect.ExplainDataStorage(err))
 		}
-		all = append(all, page.Workflows...)
-		q.Offset += len(page.Workflows)
-		if !page.Pagination.HasMore || len(page.Workflows) == 0 {
-			return all, nil
-		}
+		all = append(all, w)
 	}
+	return all, nil
 }
 
 func (o *listOptions) table(entries []datastorage.Workflow) *terminal.Table {
