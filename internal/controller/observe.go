@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -131,13 +132,7 @@ func fails(s *execution.Snapshot) bool {
 // observeSecrets reads the values that may appear nowhere, where text of the run
 // is about to be kept.
 func (r *Reconciler) observeSecrets(ctx context.Context, s *execution.Snapshot) error {
-	if w := s.Workflow.Resolved; w != nil {
-		for _, p := range w.Parameters {
-			if value, given := s.Execution.Spec.Parameters[p.Name]; given && p.Secret {
-				s.Secrets = append(s.Secrets, value)
-			}
-		}
-	}
+	s.Secrets = append(s.Secrets, secretValues(s)...)
 	if s.Run.State != execution.RunFinished && !fails(s) || execution.Ended(s.Execution) {
 		return nil
 	}
@@ -152,6 +147,24 @@ func (r *Reconciler) observeSecrets(ctx context.Context, s *execution.Snapshot) 
 		}
 	}
 	return nil
+}
+
+// secretValues are those of the parameters, except where the workflow declares one
+// and does not call it secret: while nobody knows what it declares, all are.
+func secretValues(s *execution.Snapshot) []string {
+	shown := map[string]bool{}
+	if w := s.Workflow.Resolved; w != nil {
+		for _, p := range w.Parameters {
+			shown[p.Name] = !p.Secret
+		}
+	}
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(s.Execution.Spec.Parameters)) {
+		if !shown[name] {
+			all = append(all, s.Execution.Spec.Parameters[name])
+		}
+	}
+	return all
 }
 
 func needsFresh(s *execution.Snapshot) bool {
