@@ -11,13 +11,16 @@ import (
 	"kubernaut.ai/kubernaut/api/v1alpha1"
 )
 
-// setupDuties adds what the controller does beside moving executions: it sends what
-// deleted ones have left behind, removes old ones, and tells how it is.
+// setupOutbox adds what sends the events that deleted executions have left behind.
+func setupOutbox(mgr ctrl.Manager, c *Courier) error {
+	return ctrl.NewControllerManagedBy(mgr).For(&corev1.ConfigMap{}).Complete(reconcile.AsReconciler(mgr.GetClient(), c))
+}
+
+// setupDuties adds what the controller does beside moving executions: it removes old
+// ones, and tells how it is.
 func setupDuties(mgr ctrl.Manager, r *Reconciler, cfg Config, ports Ports) error {
 	keep := cfg.Execution.Keep
 	return errors.Join(
-		ctrl.NewControllerManagedBy(mgr).For(&corev1.ConfigMap{}).
-			Complete(reconcile.AsReconciler(mgr.GetClient(), &Courier{Client: mgr.GetClient(), Audit: ports.Audit})),
 		mgr.Add(&Sweeper{
 			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Now: ports.Now,
 			Keep: map[v1alpha1.Phase]time.Duration{

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -28,7 +29,9 @@ type Keeper struct {
 	Targets *target.Store
 	Engines *engine.Set
 	Audit   Audit
-	Now     func() time.Time
+	// Conflicts of events with what the trail holds under their ids.
+	Conflicts prometheus.Counter
+	Now       func() time.Time
 	// Keep is how long a record that says nothing is kept.
 	Keep time.Duration
 }
@@ -71,8 +74,8 @@ func (k *Keeper) clear(ctx context.Context, rt *v1alpha1.RemediationTarget) (boo
 	return true, k.Targets.Write(ctx, rt, next)
 }
 
-// recordClearing sends the event of the last clearing until it is acknowledged;
-// only then may another be applied.
+// recordClearing sends the event of the last clearing until it is acknowledged, or
+// the trail holds another under its id; only then may another be applied.
 func (k *Keeper) recordClearing(ctx context.Context, rt *v1alpha1.RemediationTarget) (bool, error) {
 	c := rt.Status.LastCleared
 	if c == nil || c.Recorded {
@@ -84,13 +87,23 @@ func (k *Keeper) recordClearing(ctx context.Context, rt *v1alpha1.RemediationTar
 	}
 	sending, cancel := context.WithTimeout(ctx, auditPatience)
 	defer cancel()
-	if _, err := k.Audit.Record(sending, e); err != nil && !errors.Is(err, datastorage.ErrConflict) {
-		ctrl.LoggerFrom(ctx).Info("Clearing is not yet in the audit trail", "target", rt.Spec.Target, "because", firstLine(err))
+	log := ctrl.LoggerFrom(ctx).WithValues("target", rt.Spec.Target)
+	_, answer := k.Audit.Record(sending, e)
+	conflict := errors.Is(answer, datastorage.ErrConflict)
+	if answer != nil && !conflict {
+		log.Info("Clearing is not yet in the audit trail", "because", firstLine(answer))
 		return true, nil
 	}
 	next := *rt.Status.DeepCopy()
 	next.LastCleared.Recorded = true
-	return true, k.Targets.Write(ctx, rt, next)
+	if err := k.Targets.Write(ctx, rt, next); err != nil {
+		return true, err
+	}
+	if conflict {
+		log.Info("The audit trail holds other content under the id of a clearing; it is not sent again", "block", c.BlockID, "because", firstLine(answer))
+		k.Conflicts.Inc()
+	}
+	return true, nil
 }
 
 // recover frees a target whose holder has vanished, or has ended and was forgotten

@@ -39,7 +39,7 @@ func NewCounted(n Notifier, r prometheus.Registerer) Counted {
 			Buckets: []float64{1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600},
 		}),
 		conflicts: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: prefix + "audit_conflicts_total", Help: "Executions whose events met other content under their ids in the audit trail; they are not sent again.",
+			Name: prefix + "audit_conflicts_total", Help: "Executions and clearings whose events met other content under their ids in the audit trail; they are not sent again.",
 		}),
 	}
 	r.MustRegister(c.total, c.skips, c.failures, c.duration, c.wait, c.conflicts)

@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -53,25 +56,51 @@ func (r *Reconciler) handOver(ctx context.Context, ex *v1alpha1.WorkflowExecutio
 
 // Courier sends what is in the outbox.
 type Courier struct {
-	Client client.Client
-	Audit  Audit
+	Client    client.Client
+	Audit     Audit
+	Conflicts prometheus.Counter // of events with what the trail holds under their ids
+
+	mu       sync.Mutex
+	conflict map[types.UID]bool // the ConfigMaps that are not sent again, by this process
 }
 
 // Reconcile sends the events of one deleted execution and removes what kept them
-// when all are safe. Events that the trail refuses stay where they are.
+// when all are safe. Events that the trail refuses, or of which it holds others,
+// stay where they are: it is the only copy.
 func (c *Courier) Reconcile(ctx context.Context, kept *corev1.ConfigMap) (ctrl.Result, error) {
 	var events []audit.Event
 	if err := json.Unmarshal([]byte(kept.Data[outboxKey]), &events); err != nil {
 		return ctrl.Result{}, fmt.Errorf("reading the events in ConfigMap %s: %w", kept.Name, err)
 	}
+	if c.inConflict(kept.UID) {
+		return ctrl.Result{}, nil
+	}
 	log := ctrl.LoggerFrom(ctx).WithValues("execution", kept.Annotations[v1alpha1.AnnotationExecution])
 	switch err := send(ctx, c.Audit, events); {
 	case errors.Is(err, datastorage.ErrConflict):
-		log.Info("The audit trail holds other content under the id of an event of a deleted execution", "because", firstLine(err))
+		log.Info("The audit trail holds other content under the id of an event of a deleted execution; its events are kept and not sent again", "configMap", kept.Name, "because", firstLine(err))
+		c.noteConflict(kept.UID)
+		return ctrl.Result{}, nil
 	case err != nil:
 		log.V(1).Info("Events of a deleted execution are not yet in the audit trail", "because", firstLine(err))
 		return ctrl.Result{RequeueAfter: auditRecheck}, nil
 	}
 	log.Info("Events of a deleted execution are safe", "events", len(events))
 	return ctrl.Result{}, client.IgnoreNotFound(c.Client.Delete(ctx, kept, client.Preconditions{UID: &kept.UID}))
+}
+
+func (c *Courier) inConflict(kept types.UID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.conflict[kept]
+}
+
+func (c *Courier) noteConflict(kept types.UID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conflict == nil {
+		c.conflict = map[types.UID]bool{}
+	}
+	c.conflict[kept] = true
+	c.Conflicts.Inc()
 }

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -108,10 +109,11 @@ func Setup(ctx context.Context, mgr ctrl.Manager, cfg Config, ports Ports) error
 		Cooldown: e.Cooldown.Duration, BackoffBase: e.BackoffBase.Duration, BackoffMax: e.BackoffMax.Duration, MaxFailures: e.MaxFailures,
 	}}
 	engines := engine.SetOf(map[string]engine.Engine{})
+	counted := NewCounted(Events{mgr.GetEventRecorder("kubernaut")}, ports.Metrics)
 	r := &Reconciler{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Targets: store, Engines: engines, Kinds: mgr.GetRESTMapper(),
 		Library: &Library{Catalog: ports.Catalog, AllowUnregistered: e.AllowUnregistered, Now: ports.Now},
-		Audit:   ports.Audit, Notify: NewCounted(Events{mgr.GetEventRecorder("kubernaut")}, ports.Metrics), Policy: policy(cfg), Now: ports.Now,
+		Audit:   ports.Audit, Notify: counted, Policy: policy(cfg), Now: ports.Now,
 		Slots: &Slots{Client: mgr.GetClient(), All: e.MaxRunning, PerNamespace: e.MaxRunningPerNamespace, Now: ports.Now},
 		pulse: newPulse(ports.Now),
 	}
@@ -125,12 +127,13 @@ func Setup(ctx context.Context, mgr ctrl.Manager, cfg Config, ports Ports) error
 	}
 	records, err := setupRecords(mgr, &Keeper{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Targets: store, Engines: engines,
-		Audit: ports.Audit, Now: ports.Now, Keep: 24 * time.Hour,
+		Audit: ports.Audit, Conflicts: counted.conflicts, Now: ports.Now, Keep: 24 * time.Hour,
 	})
 	if err != nil {
 		return err
 	}
-	if err := setupDuties(mgr, r, cfg, ports); err != nil {
+	outbox := setupOutbox(mgr, &Courier{Client: mgr.GetClient(), Audit: ports.Audit, Conflicts: counted.conflicts})
+	if err := errors.Join(outbox, setupDuties(mgr, r, cfg, ports)); err != nil {
 		return err
 	}
 	f := &fleet{mgr: mgr, latch: latch, engines: engines, executions: executions, records: records, targets: store, now: ports.Now, retention: e.Retention.Duration}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	pipelinev1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -58,6 +59,7 @@ func (s *simulation) boot(name string, skew time.Duration) *replica {
 	}}
 	runs := tekton.New(c, fresh)
 	engines := engine.SetOf(map[string]engine.Engine{tekton.Name: runs})
+	conflicts := prometheus.NewCounter(prometheus.CounterOpts{})
 	kinds := meta.NewDefaultRESTMapper(nil)
 	kinds.Add(appsv1.SchemeGroupVersion.WithKind("Deployment"), meta.RESTScopeNamespace)
 	r.reconcilers = map[string]reconcile.Reconciler{
@@ -67,9 +69,9 @@ func (s *simulation) boot(name string, skew time.Duration) *replica {
 			Policy: execution.Policy{Timeout: 30 * time.Minute, MaxWait: 15 * time.Minute, StopGrace: 30 * time.Second},
 		}),
 		"RemediationTarget": reconcile.AsReconciler(c, &controller.Keeper{
-			Client: c, Reader: fresh, Targets: store, Engines: engines, Audit: r, Now: r.now, Keep: 24 * time.Hour,
+			Client: c, Reader: fresh, Targets: store, Engines: engines, Audit: r, Conflicts: conflicts, Now: r.now, Keep: 24 * time.Hour,
 		}),
-		"ConfigMap": reconcile.AsReconciler(c, &controller.Courier{Client: c, Audit: r}),
+		"ConfigMap": reconcile.AsReconciler(c, &controller.Courier{Client: c, Audit: r, Conflicts: conflicts}),
 		"PipelineRun": reconcile.AsReconciler(c, &controller.Janitor[*pipelinev1.PipelineRun]{
 			Client: c, Reader: fresh, Engine: runs, Ended: tekton.Ended, Targets: store, Now: r.now, Retention: retention,
 		}),
