@@ -32,7 +32,7 @@ const (
 // audit trail any longer, and lets it go. Both in one step: what is kept may be sent
 // and removed at any moment, and to keep it once more harms nobody.
 func (r *Reconciler) handOver(ctx context.Context, ex *v1alpha1.WorkflowExecution) error {
-	events, err := execution.Trail(ex)
+	events, err := execution.LastTrail(ex)
 	if err != nil {
 		return err
 	}

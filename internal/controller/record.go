@@ -88,7 +88,7 @@ func (r *Reconciler) recordAudit(ctx context.Context, before, next *v1alpha1.Wor
 		set(metav1.ConditionFalse, v1alpha1.ReasonRefused, err.Error())
 		return
 	}
-	owed, later := owedOf(events, stored, execution.AuditSettled(before), execution.Untold(next))
+	owed, later := owedOf(events, stored, execution.AuditSettled(before))
 	switch err := send(ctx, r.Audit, owed); {
 	case errors.Is(err, datastorage.ErrConflict):
 		set(metav1.ConditionFalse, v1alpha1.ReasonConflictingIDs, "The audit trail holds other content under the id of one of these events: "+err.Error())
@@ -105,9 +105,8 @@ func (r *Reconciler) recordAudit(ctx context.Context, before, next *v1alpha1.Wor
 	}
 }
 
-// owedOf are the events to send now, and whether more are to be sent later. The end
-// names what came before it, and waits for a start that cannot be told yet.
-func owedOf(events, stored []audit.Event, acknowledged, untold bool) (owed []audit.Event, later bool) {
+// owedOf are the events to send now, and whether more are to be sent later.
+func owedOf(events, stored []audit.Event, acknowledged bool) (owed []audit.Event, later bool) {
 	standing := map[string]bool{}
 	for _, e := range stored {
 		standing[e.EventID.String()] = true
@@ -116,7 +115,7 @@ func owedOf(events, stored []audit.Event, acknowledged, untold bool) (owed []aud
 		stands := standing[e.EventID.String()]
 		switch {
 		case acknowledged && stands:
-		case execution.Decided(e) && (untold || !stands):
+		case execution.Decided(e) && !stands:
 			later = true
 		default:
 			owed = append(owed, e)

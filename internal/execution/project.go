@@ -18,6 +18,9 @@ func Project(s Snapshot, d Decision) v1alpha1.WorkflowExecutionStatus {
 	if next.Workflow == nil && (s.Holds() || next.PipelineRunRef != nil) {
 		next.Workflow = s.Workflow.Resolved.DeepCopy()
 	}
+	if next.Workflow == nil && next.PipelineRunRef != nil && s.Workflow.Problem != nil { // nobody will ever say what was started
+		next.Workflow = &v1alpha1.ResolvedWorkflow{Engine: next.PipelineRunRef.Engine}
+	}
 	if s.ended() {
 		return next
 	}

@@ -29,8 +29,19 @@ const (
 
 // Trail is the audit events that an execution's object stands for, in the order
 // in which they happened. It is a function of the stored object alone: the same
-// object always gives the same events, so sending them again is harmless.
+// object always gives the same events, so sending them again is harmless. It ends
+// before a start that cannot be told yet: what follows names what came before it.
 func Trail(ex *v1alpha1.WorkflowExecution) ([]audit.Event, error) {
+	return trailOf(ex, false)
+}
+
+// LastTrail is the trail of an execution that goes and waits no longer for the
+// catalog: its start is told with what is known.
+func LastTrail(ex *v1alpha1.WorkflowExecution) ([]audit.Event, error) {
+	return trailOf(ex, true)
+}
+
+func trailOf(ex *v1alpha1.WorkflowExecution, last bool) ([]audit.Event, error) {
 	t := &trail{ex: ex}
 	st := &ex.Status
 	t.add(transitionCreated, ex.CreationTimestamp.Time, t.creation())
@@ -39,7 +50,10 @@ func Trail(ex *v1alpha1.WorkflowExecution) ([]audit.Event, error) {
 			"target": st.Target.Key, "record": st.Target.Record, "fencing_token": fmt.Sprint(st.Target.FencingToken),
 		})
 	}
-	if st.StartTime != nil && st.PipelineRunRef != nil && !Untold(ex) {
+	if st.StartTime != nil && st.PipelineRunRef != nil {
+		if Untold(ex) && !last {
+			return t.events, t.err
+		}
 		t.add(transitionStarted, st.StartTime.Time, t.start())
 	}
 	if st.CompletionTime != nil && Ended(ex) {
@@ -60,7 +74,8 @@ func Decided(e audit.Event) bool {
 }
 
 // Untold says whether a run exists of which the status does not say yet what it
-// runs: the catalog has not answered since it was created.
+// runs: the catalog has not answered since it was created. That it knows no such
+// workflow is an answer.
 func Untold(ex *v1alpha1.WorkflowExecution) bool {
 	return ex.Status.PipelineRunRef != nil && ex.Status.Workflow == nil
 }
@@ -129,15 +144,21 @@ func optional(data map[string]any, key, value string) {
 	}
 }
 
+// start tells what was started; of a workflow that the catalog does not know, or was
+// not asked about in time, the run alone.
 func (t *trail) start() map[string]any {
 	st := &t.ex.Status
-	return map[string]any{
-		"workflow": t.workflow(), "target": st.Target.Key,
-		"image": st.Workflow.Image, "engine": st.Workflow.Engine, "service_account": st.Workflow.ServiceAccountName,
-		"registered": st.Workflow.Registered,
-		"run":        map[string]any{"name": st.PipelineRunRef.Name, "namespace": st.PipelineRunRef.Namespace, "uid": st.PipelineRunRef.UID},
-		"parameters": t.parameters(),
+	run, w := st.PipelineRunRef, st.Workflow
+	data := map[string]any{
+		"workflow": t.workflow(), "target": st.Target.Key, "engine": run.Engine,
+		"run": map[string]any{"name": run.Name, "namespace": run.Namespace, "uid": run.UID},
 	}
+	if w == nil || w.Image == "" {
+		return data
+	}
+	data["engine"], data["image"], data["service_account"], data["registered"] = w.Engine, w.Image, w.ServiceAccountName, w.Registered
+	data["parameters"] = t.parameters()
+	return data
 }
 
 // parameters are the values that the workflow declares and does not call secret.

@@ -91,7 +91,7 @@ var mutants = []mutant{
 	if r.State != RunActive`},
 	}},
 	{"the status before the event of a skip", []edited{
-		{"internal/controller/record.go", `case execution.Decided(e) && (untold || !stands):`, `case execution.Decided(e) && (untold || !stands) && !on(name):`},
+		{"internal/controller/record.go", `case execution.Decided(e) && !stands:`, `case execution.Decided(e) && !stands && !on(name):`},
 	}},
 	{"a look past the cache before a run is started", []edited{
 		{"internal/controller/controller.go", `if err := r.isCurrent(ctx, ex); err != nil {`, `if err := r.isCurrent(ctx, ex); err != nil && !on(name) {`},
@@ -102,8 +102,8 @@ var mutants = []mutant{
 	{"taking an announcement back before the start", []edited{
 		{"internal/execution/holding.go", `return Decision{}, s.announced() && s.Run`, `return Decision{}, !on(name) && s.announced() && s.Run`},
 	}},
-	{"the start that cannot be told yet before the end", []edited{
-		{"internal/controller/record.go", `execution.AuditSettled(before), execution.Untold(next))`, `execution.AuditSettled(before), !on(name) && execution.Untold(next))`},
+	{"what was started in the event that tells it", []edited{
+		{"internal/execution/trail.go", `if Untold(ex) && !last {`, `if Untold(ex) && !last && !on(name) {`},
 	}},
 	{"a look past the cache before a target is taken", []edited{
 		{"internal/controller/controller.go", `if err := r.isCurrent(ctx, s.Execution); err != nil {`, `if err := r.isCurrent(ctx, s.Execution); err != nil && !on(name) {`},
