@@ -29,6 +29,8 @@ type Outcome struct {
 	Reason      v1alpha1.FailureReason
 	CodeStarted bool
 	At          time.Time
+	// Late: it had ended before the target was taken for it, and never knew.
+	Late bool
 	// CorrelationID of the execution's audit trail.
 	CorrelationID string
 }
@@ -38,6 +40,7 @@ func OutcomeOf(ex *v1alpha1.WorkflowExecution) Outcome {
 	o := Outcome{
 		Execution: ex.UID, Name: ex.Namespace + "/" + ex.Name, WorkflowID: ex.Spec.WorkflowRef.WorkflowID,
 		Phase: ex.Status.Phase, CodeStarted: ex.Status.UserCodeStarted, CorrelationID: ex.CorrelationID(),
+		Late: ex.Status.Target == nil || ex.Status.Target.LockedAt == nil,
 	}
 	if ex.Status.CompletionTime != nil {
 		o.At = ex.Status.CompletionTime.Time
@@ -61,10 +64,15 @@ func Take(st v1alpha1.RemediationTargetStatus, h v1alpha1.Holder) v1alpha1.Remed
 }
 
 // Release frees a target and notes how its holder ended: outcome, cooldown, count
-// and block are one write.
+// and block are one write. Of one that came late nothing is noted, unless code of it
+// has started all the same: how it ended says nothing about the target.
 func (r Rules) Release(st v1alpha1.RemediationTargetStatus, o Outcome) v1alpha1.RemediationTargetStatus {
 	next := *st.DeepCopy()
 	next.Holder = nil
+	if o.Late && !o.CodeStarted {
+		next.Message = describe(next)
+		return next
+	}
 	h := historyOf(&next, o.WorkflowID)
 	at := metav1.NewTime(o.At)
 	h.LastOutcome = &v1alpha1.Outcome{Execution: o.Execution, Name: o.Name, Phase: o.Phase, Reason: o.Reason, At: at}
