@@ -49,29 +49,29 @@ type fleet struct {
 
 // setup brings Jobs into service, which every cluster has, and Tekton, as soon as
 // the cluster has it.
-func (f *fleet) setup() error {
+func (f *fleet) setup(ctx context.Context) error {
 	core, err := kubernetes.NewForConfig(f.mgr.GetConfig())
 	if err != nil {
 		return fmt.Errorf("making a client for logs: %w", err)
 	}
 	f.core = core.CoreV1()
 	jobs := job.New(f.mgr.GetClient(), f.mgr.GetAPIReader())
-	if err := add(f, service[*batchv1.Job]{name: job.Name, subject: jobs, run: &batchv1.Job{}, ended: job.Ended, tidy: jobs.Tidy}); err != nil {
+	if err := add(ctx, f, service[*batchv1.Job]{name: job.Name, subject: jobs, run: &batchv1.Job{}, ended: job.Ended, tidy: jobs.Tidy}); err != nil {
 		return err
 	}
-	return f.setupTekton()
+	return f.setupTekton(ctx)
 }
 
 // tektonRecheck is how soon a cluster without Tekton is asked for it again.
 const tektonRecheck = 5 * time.Second
 
-func (f *fleet) setupTekton() error {
+func (f *fleet) setupTekton(ctx context.Context) error {
 	served, err := f.tektonServed()
 	if err != nil {
 		return err
 	}
 	if served {
-		return f.addTekton()
+		return f.addTekton(ctx)
 	}
 	f.engines.Lack(tekton.Name, fmt.Sprintf("Tekton Pipelines is not installed in this cluster: install it; the controller notices within %s", tektonRecheck))
 	return f.mgr.Add(manager.RunnableFunc(f.awaitTekton))
@@ -96,13 +96,13 @@ func (f *fleet) awaitTekton(ctx context.Context) error {
 		}
 		if served {
 			log.Info("Tekton Pipelines is installed")
-			return f.addTekton()
+			return f.addTekton(ctx)
 		}
 	}
 }
 
-func (f *fleet) addTekton() error {
-	return add(f, service[*pipelinev1.PipelineRun]{
+func (f *fleet) addTekton(ctx context.Context) error {
+	return add(ctx, f, service[*pipelinev1.PipelineRun]{
 		name: tekton.Name, subject: tekton.New(f.mgr.GetClient(), f.mgr.GetAPIReader()),
 		run: &pipelinev1.PipelineRun{}, ended: tekton.Ended, parts: []client.Object{&pipelinev1.TaskRun{}},
 	})
@@ -139,7 +139,7 @@ type service[T client.Object] struct {
 	parts   []client.Object
 }
 
-func add[T client.Object](f *fleet, s service[T]) error {
+func add[T client.Object](ctx context.Context, f *fleet, s service[T]) error {
 	w := witness.New(s.subject, f.core, f.latch)
 	if err := f.mgr.Add(manager.RunnableFunc(w.Follow)); err != nil {
 		return err
@@ -147,7 +147,11 @@ func add[T client.Object](f *fleet, s service[T]) error {
 	watch := func(c controller.Controller, obj client.Object, who handler.MapFunc) error {
 		return c.Watch(source.Kind(f.mgr.GetCache(), obj, handler.EnqueueRequestsFromMapFunc(who)))
 	}
-	for _, obj := range append([]client.Object{s.run}, s.parts...) {
+	kinds := append([]client.Object{s.run}, s.parts...)
+	if err := warm(ctx, f.mgr, kinds...); err != nil {
+		return err
+	}
+	for _, obj := range kinds {
 		if err := watch(f.executions, obj, whoRuns); err != nil {
 			return fmt.Errorf("watching %T: %w", obj, err)
 		}

@@ -48,11 +48,11 @@ func (j *Janitor[T]) Reconcile(ctx context.Context, run T) (ctrl.Result, error) 
 	if left > 0 && !deleting && j.Tidy == nil {
 		return ctrl.Result{RequeueAfter: left}, nil
 	}
-	owed, err := j.owed(ctx, run, uid)
+	owes, err := owed(ctx, j.Reader, j.Targets, run)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if owed {
+	if owes {
 		return ctrl.Result{RequeueAfter: owedRecheck}, nil
 	}
 	ref := engine.Ref{Name: run.GetName(), Execution: uid}
@@ -79,23 +79,24 @@ func (j *Janitor[T]) left(at time.Time) time.Duration {
 	return at.Add(j.Retention).Sub(j.Now())
 }
 
-// owed says whether the run's execution still has to learn something from it, or
-// still holds its target.
-func (j *Janitor[T]) owed(ctx context.Context, run T, uid types.UID) (bool, error) {
+// owed says whether the execution of a run, or of a part of one, still has to learn
+// something from it, or still holds its target. Both are read past every cache.
+func owed(ctx context.Context, fresh client.Reader, targets *target.Store, run client.Object) (bool, error) {
 	name, ok := executionOf(run)
-	if !ok {
-		return false, fmt.Errorf("run %s carries no annotation %s", run.GetName(), v1alpha1.AnnotationExecution)
+	key := run.GetAnnotations()[v1alpha1.AnnotationTarget]
+	if !ok || key == "" {
+		return false, fmt.Errorf("%s carries no annotations %s and %s", run.GetName(), v1alpha1.AnnotationExecution, v1alpha1.AnnotationTarget)
 	}
+	uid := types.UID(run.GetLabels()[v1alpha1.LabelExecutionUID])
 	var ex v1alpha1.WorkflowExecution
-	err := j.Reader.Get(ctx, name, &ex)
+	err := fresh.Get(ctx, name, &ex)
 	if err == nil && ex.UID == uid && !settled(&ex) {
 		return true, nil
 	}
 	if err != nil && !apierrors.IsNotFound(err) {
 		return false, fmt.Errorf("reading execution %s: %w", name, err)
 	}
-	key := run.GetAnnotations()[v1alpha1.AnnotationTarget]
-	rt, err := j.Targets.GetFresh(ctx, key)
+	rt, err := targets.GetFresh(ctx, key)
 	if err != nil || rt == nil {
 		return false, err
 	}

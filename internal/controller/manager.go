@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -68,7 +69,6 @@ func NewManager(cluster *rest.Config, cfg Config, wraps ...func(client.Client) c
 		RetryPeriod:                         new(retryPeriod),
 		Controller: config.Controller{
 			SkipNameValidation:    new(true), // several managers may live in one process
-			EnableWarmup:          new(true), // who waits to lead has the caches filled already
 			ReconciliationTimeout: workPatience,
 		},
 	})
@@ -84,6 +84,18 @@ func NewManager(cluster *rest.Config, cfg Config, wraps ...func(client.Client) c
 		}
 		return nil
 	})
+}
+
+// warm fills the caches of some kinds as soon as the manager starts: who waits to
+// lead has them filled already. Its controllers do not begin to listen before that:
+// what they heard would only pile up.
+func warm(ctx context.Context, mgr ctrl.Manager, kinds ...client.Object) error {
+	for _, kind := range kinds {
+		if _, err := mgr.GetCache().GetInformer(ctx, kind, cache.BlockUntilSynced(false)); err != nil {
+			return fmt.Errorf("watching %T: %w", kind, err)
+		}
+	}
+	return nil
 }
 
 // electionLock is the lease under a name that stays the same when the process starts

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	datastorage "kubernaut.ai/kubernaut/api/datastorage/v1"
 	"kubernaut.ai/kubernaut/api/v1alpha1"
@@ -352,6 +353,46 @@ func (w *world) replica(ended chan<- error) (stop func(), kill func()) {
 		w.t.Fatal("the caches of a replica are not filled")
 	}
 	return cancel, func() { gone.Store(true) }
+}
+
+// backlog is how many executions all controllers of this process have yet to look at.
+func (w *world) backlog() float64 {
+	w.t.Helper()
+	families, err := metrics.Registry.Gather()
+	w.must(err)
+	sum := 0.0
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if f.GetName() == "workqueue_depth" && l.GetName() == "name" && l.GetValue() == "workflowexecution" {
+					sum += m.GetGauge().GetValue()
+				}
+			}
+		}
+	}
+	return sum
+}
+
+// TestAStandbyPilesUpNothing: what the leader has done waits for nobody.
+func TestAStandbyPilesUpNothing(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.LeaderElection = true
+	ended := make(chan error, 2)
+	before := w.backlog()
+	stopFirst, _ := w.replica(ended)
+	t.Cleanup(func() { stopFirst(); <-ended })
+	w.pipelineRun(w.submit("first")) // it leads
+	stopSecond, _ := w.replica(ended)
+	t.Cleanup(func() { stopSecond(); <-ended })
+	ex := w.submit("second", on(w.ns+"/deployment/other"))
+	w.succeed(w.pipelineRun(ex))
+	w.settled(ex)
+	w.eventually("nobody has anything left to look at", func() error {
+		if left := w.backlog() - before; left > 0 {
+			return fmt.Errorf("%v are left", left)
+		}
+		return nil
+	})
 }
 
 // TestALeaderIsReplaced: a leader that is stopped hands over at once; after one that

@@ -101,7 +101,8 @@ func Setup(ctx context.Context, mgr ctrl.Manager, cfg Config, ports Ports) error
 	if ports.Metrics == nil {
 		ports.Metrics = prometheus.NewRegistry()
 	}
-	if err := Index(ctx, mgr.GetFieldIndexer()); err != nil {
+	watched := []client.Object{&v1alpha1.WorkflowExecution{}, &v1alpha1.RemediationTarget{}, &v1alpha1.Pause{}, &corev1.ConfigMap{}, &corev1.Pod{}, &corev1.Event{}}
+	if err := errors.Join(Index(ctx, mgr.GetFieldIndexer()), warm(ctx, mgr, watched...)); err != nil {
 		return err
 	}
 	e := cfg.Execution
@@ -137,7 +138,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, cfg Config, ports Ports) error
 		return err
 	}
 	f := &fleet{mgr: mgr, latch: latch, engines: engines, executions: executions, records: records, targets: store, now: ports.Now, retention: e.Retention.Duration}
-	return f.setup()
+	return f.setup(ctx)
 }
 
 // Index tells a cache by what the controllers look up.
@@ -167,10 +168,7 @@ func setupExecutions(mgr ctrl.Manager, r *Reconciler, latch *pod.Latch, workers 
 		Watches(&v1alpha1.WorkflowExecution{}, handler.EnqueueRequestsFromMapFunc(r.whoWaitsBehind)).
 		Watches(&v1alpha1.RemediationTarget{}, handler.EnqueueRequestsFromMapFunc(r.whoCares)).
 		Watches(&v1alpha1.Pause{}, handler.EnqueueRequestsFromMapFunc(r.whoIsPaused)).
-		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, obj client.Object) []reconcile.Request {
-			latch.See(obj)
-			return whoRuns(ctx, obj)
-		})).
+		Watches(&corev1.Pod{}, newLatched(latch, func(ctx context.Context, pod client.Object) (bool, error) { return owed(ctx, r.Reader, r.Targets, pod) })).
 		Watches(&corev1.Event{}, handler.EnqueueRequestsFromMapFunc(r.whoIsWarned)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		Build(r.pulse.watch(reconcile.AsReconciler(mgr.GetClient(), r)))
