@@ -33,7 +33,9 @@ type Engine interface {
 	Observe(ctx context.Context, ref Ref, how Freshness) (execution.Run, error)
 
 	// Cancel asks the run to stop and notes why, or, when the run itself is gone
-	// or has ended, stops the parts of it that go on. It does not wait.
+	// or has ended, stops the parts of it that go on. It does not wait. What was
+	// asked to stop at once is not asked to stop gracefully any more; a Conflict means
+	// that somebody may just have done so.
 	Cancel(ctx context.Context, ref Ref, stop execution.Stop) error
 
 	// Occupy creates a run of that name that never runs, so that a late Start of

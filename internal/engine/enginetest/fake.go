@@ -95,7 +95,9 @@ func (f *Fake) Cancel(_ context.Context, ref engine.Ref, stop execution.Stop) er
 		run.Orphans = nil
 		return nil
 	}
-	run.Stopping = stop.Mode
+	if run.Stopping != v1alpha1.CancelImmediate {
+		run.Stopping = stop.Mode
+	}
 	if run.StopReason == "" {
 		run.StopReason = stop.Reason
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"testing"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/uuid"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
@@ -108,7 +109,12 @@ func (p *play) happens(e Event) { p.Helper(); p.stage.Play(p.T, p.ref, e) }
 
 func (p *play) cancel(mode v1alpha1.CancelMode, reason v1alpha1.FailureReason) {
 	p.Helper()
-	p.must(p.stage.Engine.Cancel(p.Context(), p.ref, execution.Stop{Mode: mode, Reason: reason}))
+	stop := execution.Stop{Mode: mode, Reason: reason}
+	err := p.stage.Engine.Cancel(p.Context(), p.ref, stop)
+	for apierrors.IsConflict(err) { // nothing has happened: somebody else wrote, and it is asked again
+		err = p.stage.Engine.Cancel(p.Context(), p.ref, stop)
+	}
+	p.must(err)
 }
 
 // is waits until a fresh look at the run shows what is wanted.
@@ -229,6 +235,8 @@ func cancel(p *play) {
 	if asked.StopReason != v1alpha1.FailureDeadlineExceeded {
 		p.Errorf("stop reason %s, want the first one", asked.StopReason)
 	}
+	p.cancel(v1alpha1.CancelGraceful, v1alpha1.FailureCancelled) // late: by somebody who has not seen the other request
+	p.is("still asked to stop at once", func(r execution.Run) bool { return r.Stopping == v1alpha1.CancelImmediate })
 	p.happens(Stops)
 	run := p.is("stopped", func(r execution.Run) bool { return r.State == execution.RunFinished && len(r.Alive) == 0 })
 	if f := execution.Classify(run, nil); !run.Cancelled || f.Reason != v1alpha1.FailureDeadlineExceeded || !run.CodeStarted {

@@ -211,11 +211,18 @@ func (e *Engine) Cancel(ctx context.Context, ref engine.Ref, stop execution.Stop
 // cancelJob notes why, and takes the time away. The pod is killed before that when
 // nobody wants to wait for it: the Job would leave it its whole grace.
 func (e *Engine) cancelJob(ctx context.Context, job *batchv1.Job, stop execution.Stop) error {
+	if job.Annotations[engine.AnnotationStopMode] == string(v1alpha1.CancelImmediate) {
+		stop.Mode = v1alpha1.CancelImmediate // what was begun that way is finished that way
+	}
 	notes := map[string]string{engine.AnnotationStopMode: string(stop.Mode)}
 	if job.Annotations[engine.AnnotationStopReason] == "" {
 		notes[engine.AnnotationStopReason] = string(stop.Reason)
 	}
-	if err := e.patch(ctx, job, map[string]any{"metadata": map[string]any{"annotations": notes}}); err != nil {
+	metadata := map[string]any{"annotations": notes}
+	if stop.Mode != v1alpha1.CancelImmediate {
+		metadata["resourceVersion"] = job.ResourceVersion // nobody has asked for more since it was read
+	}
+	if err := e.patch(ctx, job, map[string]any{"metadata": metadata}); err != nil {
 		return err
 	}
 	if stop.Mode == v1alpha1.CancelImmediate {

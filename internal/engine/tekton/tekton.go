@@ -201,15 +201,18 @@ func (e *Engine) Cancel(ctx context.Context, ref engine.Ref, stop execution.Stop
 }
 
 func (e *Engine) cancelRun(ctx context.Context, pr *pipelinev1.PipelineRun, stop execution.Stop) error {
-	status := pipelinev1.PipelineRunSpecStatusCancelledRunFinally
-	if stop.Mode == v1alpha1.CancelImmediate {
-		status = pipelinev1.PipelineRunSpecStatusCancelled
+	status, metadata := pipelinev1.PipelineRunSpecStatusCancelled, map[string]any{}
+	if stop.Mode != v1alpha1.CancelImmediate {
+		if stopping(pr.Spec.Status) == v1alpha1.CancelImmediate {
+			return nil
+		}
+		status = pipelinev1.PipelineRunSpecStatusCancelledRunFinally
+		metadata["resourceVersion"] = pr.ResourceVersion // nor when somebody asks for that just now
 	}
-	patch := map[string]any{"spec": map[string]any{"status": status}}
 	if pr.Annotations[engine.AnnotationStopReason] == "" {
-		patch["metadata"] = map[string]any{"annotations": map[string]string{engine.AnnotationStopReason: string(stop.Reason)}}
+		metadata["annotations"] = map[string]string{engine.AnnotationStopReason: string(stop.Reason)}
 	}
-	return e.patch(ctx, pr, patch)
+	return e.patch(ctx, pr, map[string]any{"metadata": metadata, "spec": map[string]any{"status": status}})
 }
 
 func (e *Engine) cancelParts(ctx context.Context, ref engine.Ref) error {
