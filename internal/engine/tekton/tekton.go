@@ -200,6 +200,8 @@ func (e *Engine) Cancel(ctx context.Context, ref engine.Ref, stop execution.Stop
 	return e.cancelParts(ctx, ref)
 }
 
+// cancelRun asks a run to stop, and leaves it alone when it is asked for more already,
+// or by somebody else just now.
 func (e *Engine) cancelRun(ctx context.Context, pr *pipelinev1.PipelineRun, stop execution.Stop) error {
 	status, metadata := pipelinev1.PipelineRunSpecStatusCancelled, map[string]any{}
 	if stop.Mode != v1alpha1.CancelImmediate {
@@ -207,7 +209,7 @@ func (e *Engine) cancelRun(ctx context.Context, pr *pipelinev1.PipelineRun, stop
 			return nil
 		}
 		status = pipelinev1.PipelineRunSpecStatusCancelledRunFinally
-		metadata["resourceVersion"] = pr.ResourceVersion // nor when somebody asks for that just now
+		metadata["resourceVersion"] = pr.ResourceVersion
 	}
 	if pr.Annotations[engine.AnnotationStopReason] == "" {
 		metadata["annotations"] = map[string]string{engine.AnnotationStopReason: string(stop.Reason)}
