@@ -32,11 +32,12 @@ type Library struct {
 	known map[v1alpha1.WorkflowRef]answer
 }
 
-// answer is what the catalog said of a reference, and until when that holds
-// without asking.
+// answer is what the catalog said of a reference, or why it said nothing, and until
+// when that holds without asking.
 type answer struct {
-	workflow *v1alpha1.ResolvedWorkflow
-	until    time.Time
+	workflow    *v1alpha1.ResolvedWorkflow
+	unavailable string
+	until       time.Time
 }
 
 // maxKnown bounds the memory for entries; beyond it they are read again.
@@ -46,22 +47,17 @@ const maxKnown = 4096
 func (l *Library) Resolve(ctx context.Context, ref v1alpha1.WorkflowRef) execution.Workflow {
 	known, current := l.recall(ref)
 	if current {
-		return execution.Workflow{Resolved: known}
+		return known
 	}
 	ctx, cancel := context.WithTimeout(ctx, orDefault(l.Patience, 3*time.Second))
 	defer cancel()
 	entry, err := l.Catalog.WorkflowVersion(ctx, ref.WorkflowID, ref.Version)
 	definite := err == nil || errors.Is(err, datastorage.ErrNotFound) || errors.Is(err, datastorage.ErrInvalid)
-	if !definite && known != nil {
-		l.remember(ref, known) // it serves, and nobody waits for a catalog that is away again and again
-		return execution.Workflow{Resolved: known}
-	}
 	w := l.meaning(ref, entry, err)
-	if w.Problem != nil {
-		l.remember(ref, nil)
-	} else {
-		l.remember(ref, w.Resolved)
+	if !definite && known.Resolved != nil {
+		w = execution.Workflow{Resolved: known.Resolved} // it serves, and nobody waits for a catalog that is away again and again
 	}
+	l.remember(ref, w)
 	return w
 }
 
@@ -171,25 +167,30 @@ func (l *Library) now() time.Time {
 	return l.Now()
 }
 
-// recall is what was last said of a reference, nil when nothing was, and whether
-// that still holds without asking.
-func (l *Library) recall(ref v1alpha1.WorkflowRef) (w *v1alpha1.ResolvedWorkflow, current bool) {
+// recall is what was last said of a reference, and whether that still holds without
+// asking.
+func (l *Library) recall(ref v1alpha1.WorkflowRef) (w execution.Workflow, current bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a, ok := l.known[ref]
-	return a.workflow.DeepCopy(), ok && l.now().Before(a.until)
+	return execution.Workflow{Resolved: a.workflow.DeepCopy(), Unavailable: a.unavailable}, ok && l.now().Before(a.until)
 }
 
-// remember keeps what a reference means; nil forgets it.
-func (l *Library) remember(ref v1alpha1.WorkflowRef, w *v1alpha1.ResolvedWorkflow) {
+// remember keeps what a reference means, or that nobody says; one that may not run is
+// forgotten.
+func (l *Library) remember(ref v1alpha1.WorkflowRef, w execution.Workflow) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if w == nil {
+	if w.Problem != nil {
 		delete(l.known, ref)
 		return
 	}
-	if l.known == nil || len(l.known) >= maxKnown {
+	full := len(l.known) >= maxKnown
+	if full && w.Resolved == nil { // what was seen serves, and is worth more
+		return
+	}
+	if l.known == nil || full {
 		l.known = map[v1alpha1.WorkflowRef]answer{}
 	}
-	l.known[ref] = answer{w.DeepCopy(), l.now().Add(orDefault(l.Trust, 5*time.Second))}
+	l.known[ref] = answer{w.Resolved.DeepCopy(), w.Unavailable, l.now().Add(orDefault(l.Trust, 5*time.Second))}
 }

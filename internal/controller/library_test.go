@@ -42,13 +42,14 @@ func TestLibraryAsksAgain(t *testing.T) {
 		problem string
 	}{
 		{"never seen, and nobody answers", 0, datastorage.Workflow{}, down, 1, false, ""},
-		{"an outage is no answer to remember", 0, active, nil, 2, true, ""},
+		{"nor is that waited for again and again", 500 * time.Millisecond, active, nil, 1, false, ""},
+		{"an outage that is over", 500 * time.Millisecond, active, nil, 2, true, ""},
 		{"an answer holds for a while", 500 * time.Millisecond, disabled, nil, 2, true, ""},
 		{"an outage stops nothing that was seen", time.Second, datastorage.Workflow{}, down, 3, true, ""},
 		{"nor is it waited for again and again", 500 * time.Millisecond, datastorage.Workflow{}, down, 3, true, ""},
 		{"what was disabled stops", time.Second, disabled, nil, 4, false, "disabled-workflow"},
 		{"and is not served in an outage", 2 * time.Second, datastorage.Workflow{}, down, 5, false, ""},
-		{"what is enabled again runs", 0, active, nil, 6, true, ""},
+		{"what is enabled again runs", time.Second, active, nil, 6, true, ""},
 	} {
 		now = now.Add(step.later)
 		catalog.entry, catalog.err = step.entry, step.err

@@ -93,14 +93,23 @@ type Ports struct {
 	Metrics prometheus.Registerer
 }
 
+// complete adds what was not given, and keeps a Data Storage that does not answer from
+// holding everybody up.
+func (p Ports) complete() Ports {
+	if p.Now == nil {
+		p.Now = time.Now
+	}
+	if p.Metrics == nil {
+		p.Metrics = prometheus.NewRegistry()
+	}
+	p.Audit = fusedAudit{p.Audit, &fuse{now: p.Now}}
+	p.Catalog = fusedCatalog{p.Catalog, &fuse{now: p.Now}}
+	return p
+}
+
 // Setup adds the controllers to a manager.
 func Setup(ctx context.Context, mgr ctrl.Manager, cfg Config, ports Ports) error {
-	if ports.Now == nil {
-		ports.Now = time.Now
-	}
-	if ports.Metrics == nil {
-		ports.Metrics = prometheus.NewRegistry()
-	}
+	ports = ports.complete()
 	watched := []client.Object{&v1alpha1.WorkflowExecution{}, &v1alpha1.RemediationTarget{}, &v1alpha1.Pause{}, &corev1.ConfigMap{}, &corev1.Pod{}, &corev1.Event{}}
 	if err := errors.Join(Index(ctx, mgr.GetFieldIndexer()), warm(ctx, mgr, watched...)); err != nil {
 		return err
