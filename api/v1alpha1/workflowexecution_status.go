@@ -303,7 +303,7 @@ type FailureDetails struct {
 
 // SkipReason is why an execution did not run.
 //
-// +kubebuilder:validation:Enum=ResourceBusy;RecentlyRemediated;Backoff;ExhaustedRetries;PreviousExecutionFailed
+// +kubebuilder:validation:Enum=ResourceBusy;RecentlyRemediated;Backoff;ExhaustedRetries;PreviousExecutionFailed;Paused;LimitReached
 type SkipReason string
 
 // The reasons not to run.
@@ -313,6 +313,8 @@ const (
 	SkipBackoff                 SkipReason = "Backoff"
 	SkipExhaustedRetries        SkipReason = "ExhaustedRetries"
 	SkipPreviousExecutionFailed SkipReason = "PreviousExecutionFailed"
+	SkipPaused                  SkipReason = ReasonPaused
+	SkipLimitReached            SkipReason = ReasonLimitReached
 )
 
 // SkipDetails tells why an execution did not run.
@@ -366,5 +368,6 @@ var (
 
 	SkipReasons = []SkipReason{
 		SkipResourceBusy, SkipRecentlyRemediated, SkipBackoff, SkipExhaustedRetries, SkipPreviousExecutionFailed,
+		SkipPaused, SkipLimitReached,
 	}
 )

@@ -180,7 +180,7 @@ func paused(s Snapshot) (Decision, bool) {
 	if s.Policy.Paused == "" {
 		return Decision{}, false
 	}
-	return s.wait(v1alpha1.ReasonPaused, "", "nothing is started at the moment: "+s.Policy.Paused, time.Time{}), true
+	return s.heldBack(obstacle{reason: v1alpha1.SkipPaused, message: "nothing is started at the moment: " + s.Policy.Paused}), true
 }
 
 func limitReached(s Snapshot) (Decision, bool) {
@@ -194,8 +194,10 @@ func limitReached(s Snapshot) (Decision, bool) {
 	default:
 		return Decision{}, false
 	}
-	d := s.wait(v1alpha1.ReasonLimitReached, "", message, time.Time{})
-	d.Recheck = limitRecheck
+	d := s.heldBack(obstacle{reason: v1alpha1.SkipLimitReached, message: message})
+	if d.Waiting != nil {
+		d.Recheck = min(d.Recheck, limitRecheck)
+	}
 	return d, true
 }
 
@@ -251,8 +253,27 @@ func (s Snapshot) notNow(o obstacle) Decision {
 		return d
 	}
 	if waits {
-		o.message = fmt.Sprintf("waited %s: %s", s.maxWait(), o.message)
+		return s.tired(o)
 	}
+	return s.skip(o)
+}
+
+// heldBack lets an execution wait for what has nothing to do with its target, whether
+// it wants to wait for that or not.
+func (s Snapshot) heldBack(o obstacle) Decision {
+	if s.Now.Before(s.giveUp()) {
+		return s.wait(string(o.reason), o.who, o.message, s.giveUp())
+	}
+	return s.tired(o)
+}
+
+// tired skips an execution that has waited as long as it wanted to.
+func (s Snapshot) tired(o obstacle) Decision {
+	o.message = fmt.Sprintf("waited %s: %s", s.maxWait(), o.message)
+	return s.skip(o)
+}
+
+func (s Snapshot) skip(o obstacle) Decision {
 	skip := &v1alpha1.SkipDetails{
 		Reason: o.reason, Message: o.message, SkippedAt: metav1.NewTime(s.Now),
 		ConflictingWorkflow: o.conflict, RecentRemediation: o.recent, BlockID: uid(o.blockID),
