@@ -48,6 +48,7 @@ const (
 	ReasonStopping       = "Stopping"
 	ReasonStopped        = "Stopped"
 	ReasonEnding         = "Ending"
+	ReasonEngineAbsent   = "EngineAbsent"
 	ReasonCompleted      = "Completed"
 	ReasonAcknowledged   = "Acknowledged"
 	ReasonPending        = "Pending"

@@ -172,7 +172,7 @@ func (c *census) Collect(to chan<- prometheus.Metric) {
 
 // waitReasons are the reasons to wait that are told apart.
 var waitReasons = func() []string {
-	all := []string{v1alpha1.ReasonStopping, v1alpha1.ReasonEnding, other}
+	all := []string{v1alpha1.ReasonStopping, v1alpha1.ReasonEnding, v1alpha1.ReasonEngineAbsent, other}
 	for _, r := range v1alpha1.SkipReasons {
 		all = append(all, string(r))
 	}

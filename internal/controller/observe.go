@@ -96,7 +96,8 @@ func (r *Reconciler) observeRun(ctx context.Context, s *execution.Snapshot) erro
 	defer func() { s.Run.Engine = name }()
 	e, err := r.Engines.Get(name)
 	if err != nil {
-		return err
+		s.Run = execution.Run{Unasked: err.Error()}
+		return nil
 	}
 	ref := engine.RefFor(s.Execution)
 	ended := execution.Ended(s.Execution)

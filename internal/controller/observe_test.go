@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
+	"kubernaut.ai/kubernaut/internal/engine"
 	"kubernaut.ai/kubernaut/internal/execution"
 )
 
@@ -53,6 +54,30 @@ func TestWhatNobodyDeclaredIsSecret(t *testing.T) {
 		}
 		if shown := strings.Contains(told, "careful"); shown != c.shown {
 			t.Errorf("%s: a value that is no secret is told: %t, want %t", c.why, shown, c.shown)
+		}
+	}
+}
+
+// TestAHolderWaitsForItsEngine: while an engine is not there nothing is known of its
+// runs, and that is said.
+func TestAHolderWaitsForItsEngine(t *testing.T) {
+	for _, ends := range []bool{false, true} {
+		engines := engine.SetOf(map[string]engine.Engine{})
+		engines.Lack("tekton", "Tekton Pipelines is not installed in this cluster")
+		ex := &v1alpha1.WorkflowExecution{}
+		if ends {
+			ex = ended(v1alpha1.PhaseFailed)
+		}
+		ex.UID, ex.Finalizers = "u", []string{v1alpha1.ExecutionFinalizer}
+		s := execution.Snapshot{Now: time.Unix(1e9, 0), Execution: ex}
+		s.Target.Status.Holder = &v1alpha1.Holder{UID: "u", Engine: "tekton"}
+		if err := (&Reconciler{Engines: engines}).observeRun(t.Context(), &s); err != nil {
+			t.Fatal(err)
+		}
+		d := execution.Decide(s)
+		w := execution.Project(s, d).Waiting
+		if w == nil || w.Reason != v1alpha1.ReasonEngineAbsent || w.For != "tekton" || !strings.Contains(w.Message, "is not installed") || d.Recheck == 0 {
+			t.Errorf("ended %t: waiting %+v, looked at again after %s; want a wait for tekton", ends, w, d.Recheck)
 		}
 	}
 }

@@ -8,10 +8,11 @@ import (
 )
 
 // ended lists what remains to be done when the outcome stands in status. The
-// order is the order of endings: the run has stopped, its name is taken, the
+// order, once its engine can be asked, is the order of endings: the run has stopped, its name is taken, the
 // target is released, the run may go, the audit trail is complete, the
 // execution may go.
 var ended = []rule{
+	{"run-unknown", engineAbsent},
 	{"run-still-active", runStillActive},
 	{"run-stopping", runStopping},
 	{"run-never-seen", runNeverSeen},

@@ -10,6 +10,7 @@ import (
 
 // holding lists what can happen to an execution that holds its target.
 var holding = []rule{
+	{"engine-absent", engineAbsent},
 	{"stranger", stranger},
 	{"ending-withdrawn", endingWithdrawn},
 	{"run-finished", runFinished},
@@ -44,6 +45,17 @@ func (s Snapshot) giveUpName(d Decision) Decision {
 		return d
 	}
 	return Decision{Rule: d.Rule, Do: Occupy}
+}
+
+// engineAbsent: nothing is known of the run, and nothing can be asked of it, until its
+// engine is there again. The target stays held: the run may go on.
+func engineAbsent(s Snapshot) (Decision, bool) {
+	if s.Run.Unasked == "" || !s.Holds() {
+		return Decision{}, false
+	}
+	d := s.wait(v1alpha1.ReasonEngineAbsent, s.Run.Engine, "The run cannot be asked for: "+s.Run.Unasked, time.Time{})
+	d.Recheck = retryRecheck
+	return d, true
 }
 
 func stranger(s Snapshot) (Decision, bool) {

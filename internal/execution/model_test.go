@@ -34,6 +34,7 @@ type model struct {
 	policy     execution.Policy
 	rules      target.Rules
 	catalog    string // why it does not answer
+	lacks      string // why the engine is not there
 	loseAudit  bool   // the trail goes away when the next target is taken
 	lose       string // why it will not answer when the next target is taken
 	workflows  map[string]execution.Workflow
@@ -163,6 +164,9 @@ func (m *model) snapshot(ex *v1alpha1.WorkflowExecution) execution.Snapshot {
 	}
 	if rt := m.records[key]; rt != nil {
 		s.Target.Object, s.Target.Status = rt, rt.Status
+	}
+	if m.lacks != "" {
+		s.Run = execution.Run{Unasked: m.lacks, Engine: "tekton"}
 	}
 	s.Workflow = m.workflow(ex)
 	for _, other := range m.executions {

@@ -73,7 +73,8 @@ func active(s *Snapshot) *Run {
 }
 
 var whileHolding = reasons{
-	"stranger": func(s *Snapshot) { active(s).Ours = false },
+	"engine-absent": func(s *Snapshot) { s.Run.Unasked = "Tekton Pipelines is not installed" },
+	"stranger":      func(s *Snapshot) { active(s).Ours = false },
 	"ending-withdrawn": func(s *Snapshot) {
 		s.Execution.Status.Waiting = &v1alpha1.Waiting{Reason: v1alpha1.ReasonEnding}
 	},
@@ -103,6 +104,7 @@ var whileHolding = reasons{
 }
 
 var whenEnded = reasons{
+	"run-unknown":      func(s *Snapshot) { s.Run.Unasked = "Tekton"; s.Target.Status.Holder = holder("me", "a") },
 	"run-still-active": func(s *Snapshot) { active(s) },
 	"run-stopping":     func(s *Snapshot) { s.Run.Alive = []string{"Pod p"}; s.Target.Status.Holder = holder("me", "a") },
 	"run-never-seen":   func(s *Snapshot) { s.Target.Status.Holder = holder("me", "a") },

@@ -28,6 +28,9 @@ type Run struct {
 	UID       types.UID
 	Engine    string // the name of its engine; set by who asked it
 
+	// Unasked is why nothing is known of it: its engine is not there.
+	Unasked string
+
 	// Ours: it carries the UID of the execution.
 	Ours bool
 	// Occupant: it was created stopped, only so that nobody else can create a run

@@ -32,6 +32,7 @@ func (m *model) happen(event string, words []string) error {
 		"refuse": m.refuse, "pause": func(w []string) error { m.policy.Paused = strings.Join(w, " "); return nil },
 		"limit":     func(w []string) error { _, err := fmt.Sscan(w[0], &m.policy.MaxRunning); return err },
 		"reference": m.reference,
+		"engine":    func(w []string) error { m.lacks = strings.Join(w[1:], " "); return nil }, // gone WHY… | back
 		"strict":    func([]string) error { m.policy.AuditStrict = true; return nil },
 	}
 	act, ok := events[event]

@@ -118,8 +118,8 @@ func short(d time.Duration) string {
 // order is part of the behaviour; a change of it shows here.
 func TestOrderOfRules(t *testing.T) {
 	want := strings.Fields(`
-		run-still-active run-stopping run-never-seen release run-deleted audit-overdue audit-incomplete no-longer-waiting done
-		stranger ending-withdrawn run-finished run-gone part-lost cancel-requested overdue run-hopeless start-refused start-overdue workflow-unknown
+		run-unknown run-still-active run-stopping run-never-seen release run-deleted audit-overdue audit-incomplete no-longer-waiting done
+		engine-absent stranger ending-withdrawn run-finished run-gone part-lost cancel-requested overdue run-hopeless start-refused start-overdue workflow-unknown
 		lock-unrecorded not-started run-waits still-running
 		gone no-finalizer cancelled-before-start invalid catalog-unavailable target-held blocked backoff cooldown
 		others-first paused limit-reached audit-strict target-free`)
