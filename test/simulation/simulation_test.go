@@ -129,36 +129,62 @@ func lives(weak weakness) *rapid.Generator[life] {
 	})
 }
 
-// quarrels generates lives in which two executions want one target. A replica that
-// has looked at the second while the first held it falls asleep before one of its
-// writes, and goes on in the middle of what the other one does for the second.
+// quarrels generates lives in which two replicas want different things for one
+// execution: one falls asleep before one of its writes, with a view from before, and
+// goes on in the middle of what the other one does.
 func quarrels(weak weakness) *rapid.Generator[life] {
 	return rapid.Custom(func(t *rapid.T) life {
 		s := newSimulation(t, weak)
 		s.reliable = true
-		sleeper, other := s.replicas[0], s.replicas[1]
-		a := s.execution("a", "heal", targets[0], v1alpha1.OnBusySkip)
-		b := s.execution("b", "drain", targets[0], v1alpha1.OnBusySkip)
-		for i := 0; i < 100 && s.holderOf(targetKey) == nil; i++ {
-			s.look(other, a)
-		}
-		asleep := s.sleep(sleeper, b, 1+s.pick(3, "writes"))
-		for i := 0; i < 100 && s.holderOf(targetKey) != nil; i++ { // the other one has not heard of b yet
-			s.moveAll()
-			s.look(other, a)
-		}
-		wake := s.pick(60, "requests of the other before the sleeper wakes")
-		for wake > 0 && !s.isBroken() {
-			other.cache.followAll()
-			for t := other.begin(b); wake > 0 && other.resume(t); wake-- {
-			}
-			wake--
-		}
-		if asleep != nil {
-			s.drain(sleeper, asleep)
+		if s.pick(2, "quarrel") == 1 {
+			s.cancelledMeanwhile()
+		} else {
+			s.freedMeanwhile()
 		}
 		return s.end()
 	})
+}
+
+// freedMeanwhile: the sleeper has looked at an execution while another held its
+// target; when it wakes the other replica works on the same.
+func (s *simulation) freedMeanwhile() {
+	sleeper, other := s.replicas[0], s.replicas[1]
+	a := s.execution("a", "heal", targets[0], v1alpha1.OnBusySkip)
+	b := s.execution("b", "drain", targets[0], v1alpha1.OnBusySkip)
+	for i := 0; i < 100 && s.holderOf(targetKey) == nil; i++ {
+		s.look(other, a)
+	}
+	asleep := s.sleep(sleeper, b, 1+s.pick(3, "writes"))
+	for i := 0; i < 100 && s.holderOf(targetKey) != nil; i++ { // the other one has not heard of b yet
+		s.moveAll()
+		s.look(other, a)
+	}
+	wake := s.pick(60, "requests of the other before the sleeper wakes")
+	for wake > 0 && !s.isBroken() {
+		other.cache.followAll()
+		for t := other.begin(b); wake > 0 && other.resume(t); wake-- {
+		}
+		wake--
+	}
+	if asleep != nil {
+		s.drain(sleeper, asleep)
+	}
+}
+
+// cancelledMeanwhile: the sleeper is about to take a target for an execution, or to
+// start its run, and has not heard that a user cancels it. The other replica has, and
+// falls asleep before one of its own writes.
+func (s *simulation) cancelledMeanwhile() {
+	b := s.execution("b", "drain", targets[0], v1alpha1.OnBusySkip)
+	asleep := s.sleep(s.replicas[0], b, 1+s.pick(4, "writes of the sleeper"))
+	s.cancel()
+	asleepToo := s.sleep(s.replicas[1], b, 1+s.pick(4, "writes of the other"))
+	if asleep != nil {
+		s.drain(s.replicas[0], asleep)
+	}
+	if asleepToo != nil {
+		s.drain(s.replicas[1], asleepToo)
+	}
 }
 
 // targetKey is the first of the targets as its record has it.
