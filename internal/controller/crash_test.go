@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -145,18 +146,21 @@ func crashAt(t *testing.T, ending string, nth int64, after bool) []string {
 }
 
 // TestTwoControllersOneTarget: without leader election two controllers race for
-// the same executions and the same target. There is never more than one live run.
+// the same executions and the same target. There is never more than one live run, and
+// who came first runs first, also of those that came while no controller was there.
 func TestTwoControllersOneTarget(t *testing.T) {
 	w := newWorld(t)
 	w.cfg.Execution.Cooldown.Duration = 0
-	w.run()
-	w.run()
 	const count = 12
 	var all []*v1alpha1.WorkflowExecution
 	for i := range count {
-		all = append(all, w.submit(fmt.Sprintf("e%d", i), waiting))
+		spelled := []string{"deployment", "Deployments.apps"}[i%2] // it is one target
+		all = append(all, w.submit(fmt.Sprintf("e%d", i), waiting, on(w.ns+"/"+spelled+"/api")))
 	}
+	w.run()
+	w.run()
 	runs := map[string]bool{}
+	var order []string
 	for len(runs) < count {
 		var live []pipelinev1.PipelineRun
 		w.eventually("another run is live", func() error {
@@ -173,10 +177,18 @@ func TestTwoControllersOneTarget(t *testing.T) {
 			t.Fatalf("run %s is there twice", live[0].Name)
 		}
 		runs[live[0].Name] = true
+		order = append(order, live[0].Annotations[v1alpha1.AnnotationExecution])
 		w.succeed(&live[0])
 	}
-	var order []string
+	slices.SortFunc(all, func(a, b *v1alpha1.WorkflowExecution) int {
+		if n := a.CreationTimestamp.Compare(b.CreationTimestamp.Time); n != 0 {
+			return n
+		}
+		return strings.Compare(string(a.UID), string(b.UID))
+	})
+	var want []string
 	for _, ex := range all {
+		want = append(want, w.ns+"/"+ex.Name)
 		if got := w.settled(ex); got.Status.Phase != v1alpha1.PhaseCompleted {
 			t.Errorf("%s is %s, want Completed", ex.Name, got.Status.Phase)
 		}
@@ -186,10 +198,9 @@ func TestTwoControllersOneTarget(t *testing.T) {
 		if diff := cmp.Diff([]string{"created", "locked", "started", "completed"}, w.storage.actions(ex)); diff != "" {
 			t.Errorf("trail of %s (-want +got):\n%s", ex.Name, diff)
 		}
-		order = append(order, ex.Name)
 	}
-	if len(order) != count {
-		t.Errorf("%d executions have ended, want %d", len(order), count)
+	if diff := cmp.Diff(want, order); diff != "" {
+		t.Errorf("order of the runs (-first come +got):\n%s", diff)
 	}
 }
 

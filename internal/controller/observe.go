@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -231,38 +230,4 @@ func partial(kind string) *metav1.PartialObjectMetadata {
 	obj := &metav1.PartialObjectMetadata{}
 	obj.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
 	return obj
-}
-
-// observeQueue finds who has waited longer for the same target.
-func (r *Reconciler) observeQueue(ctx context.Context, s *execution.Snapshot) error {
-	if s.Target.Key == "" || execution.Ended(s.Execution) {
-		return nil
-	}
-	var all v1alpha1.WorkflowExecutionList
-	if err := r.Client.List(ctx, &all, client.MatchingFields{indexWaitsFor: s.Target.Key}); err != nil {
-		return fmt.Errorf("listing who waits for %s: %w", s.Target.Key, err)
-	}
-	ahead := slices.DeleteFunc(all.Items, func(other v1alpha1.WorkflowExecution) bool {
-		return other.UID == s.Execution.UID || !longer(&other, s.Execution)
-	})
-	slices.SortFunc(ahead, func(a, b v1alpha1.WorkflowExecution) int {
-		if longer(&a, &b) {
-			return -1
-		}
-		return 1
-	})
-	for i := range ahead {
-		s.Target.Ahead = append(s.Target.Ahead, execution.Waiter{
-			Name: ahead[i].Namespace + "/" + ahead[i].Name, WorkflowID: ahead[i].Spec.WorkflowRef.WorkflowID,
-		})
-	}
-	return nil
-}
-
-// longer says whether a has waited longer than b.
-func longer(a, b *v1alpha1.WorkflowExecution) bool {
-	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
-		return a.CreationTimestamp.Before(&b.CreationTimestamp)
-	}
-	return strings.Compare(string(a.UID), string(b.UID)) < 0
 }

@@ -152,7 +152,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, cfg Config, ports Ports) error
 
 // Index tells a cache by what the controllers look up.
 func Index(ctx context.Context, cache client.FieldIndexer) error {
-	for field, extract := range map[string]client.IndexerFunc{indexWaitsFor: waitsFor, indexHeldBack: heldBack} {
+	for field, extract := range map[string]client.IndexerFunc{indexWaitsFor: waitsFor, indexComesTo: comesTo, indexHeldBack: heldBack} {
 		if err := cache.IndexField(ctx, &v1alpha1.WorkflowExecution{}, field, extract); err != nil {
 			return fmt.Errorf("indexing executions: %w", err)
 		}

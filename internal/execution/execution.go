@@ -93,6 +93,7 @@ type Target struct {
 type Waiter struct {
 	Name       string // namespace/name
 	WorkflowID string
+	Silent     bool // nobody has looked at it yet, and it may turn out not to wait
 }
 
 // Action is the one thing outside its status that a decision changes.

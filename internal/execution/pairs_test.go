@@ -213,3 +213,17 @@ func earlier(rule, than string) bool {
 	}
 	return at(rule) < at(than)
 }
+
+// TestWhoIsSilentIsLookedAtAgain: one that nobody has looked at yet may turn out not
+// to wait, and then wakes nobody.
+func TestWhoIsSilentIsLookedAtAgain(t *testing.T) {
+	for _, silent := range []bool{false, true} {
+		s := past()
+		s.Execution.Spec.OnBusy = v1alpha1.OnBusyWait
+		s.Target.Ahead = []Waiter{{Name: "team/c", WorkflowID: "drain", Silent: silent}}
+		d := Decide(*s)
+		if d.Waiting == nil || d.Waiting.For != "team/c" || (d.Recheck <= retryRecheck) != silent {
+			t.Errorf("silent %t: waiting %+v, looked at again after %s", silent, d.Waiting, d.Recheck)
+		}
+	}
+}

@@ -160,11 +160,15 @@ func othersFirst(s Snapshot) (Decision, bool) {
 		if !s.free(w.WorkflowID) {
 			continue
 		}
-		return s.notNow(obstacle{
+		d := s.notNow(obstacle{
 			reason: v1alpha1.SkipResourceBusy, who: w.Name, canWait: true,
 			message:  fmt.Sprintf("%s waits longer for %s", w.Name, s.Target.Key),
 			conflict: &v1alpha1.ConflictingWorkflow{Name: w.Name, WorkflowID: w.WorkflowID, StartedAt: metav1.NewTime(s.Now), TargetResource: s.Target.Key},
-		}), true
+		})
+		if d.Waiting != nil && w.Silent { // it wakes nobody when it does not
+			d.Recheck = min(d.Recheck, retryRecheck)
+		}
+		return d, true
 	}
 	return Decision{}, false
 }
