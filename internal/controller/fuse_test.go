@@ -41,8 +41,8 @@ func TestNobodyWaitsForASilentDataStorageTwice(t *testing.T) {
 	for name, patience := range map[string]time.Duration{"audit": auditPatience, "catalog": 3 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				storage := &silence{}
-				ports := Ports{Audit: storage, Catalog: storage}.complete()
+				storage, later := &silence{}, time.Duration(0)
+				ports := Ports{Audit: storage, Catalog: storage, Now: func() time.Time { return time.Now().Add(later) }}.complete()
 				library := &Library{Catalog: ports.Catalog}
 				try := func(i int) error {
 					if name == "audit" {
@@ -63,12 +63,12 @@ func TestNobodyWaitsForASilentDataStorageTwice(t *testing.T) {
 				if took := time.Since(began); took != patience || storage.asked != 1 {
 					t.Errorf("20 tries took %s and %d requests, want %s and one", took, storage.asked, patience)
 				}
-				time.Sleep(fuseRest)
+				later += fuseRest
 				if err := try(20); err == nil || storage.asked != 2 {
 					t.Errorf("after a rest: %v, asked %d times; want one more request without an answer", err, storage.asked)
 				}
 				storage.over = true
-				time.Sleep(fuseRest)
+				later += fuseRest
 				for i := range 20 {
 					if err := try(30 + i); err != nil {
 						t.Errorf("when it answers again: %v", err)
@@ -82,10 +82,10 @@ func TestNobodyWaitsForASilentDataStorageTwice(t *testing.T) {
 // TestOneAsksForAll: while somebody asks whether a silence is over nobody else does.
 func TestOneAsksForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		storage := &silence{}
-		ports := Ports{Audit: storage, Catalog: storage}.complete()
+		storage, later := &silence{}, time.Duration(0)
+		ports := Ports{Audit: storage, Catalog: storage, Now: func() time.Time { return time.Now().Add(later) }}.complete()
 		lost := send(t.Context(), ports.Audit, []audit.Event{{}})
-		time.Sleep(fuseRest)
+		later += fuseRest
 		began := time.Now()
 		lostToo := send(t.Context(), ports.Audit, make([]audit.Event, 5))
 		if lost == nil || lostToo == nil || storage.asked != 2 || time.Since(began) != auditPatience {

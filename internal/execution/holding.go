@@ -99,7 +99,7 @@ func (s Snapshot) notYetProved() Decision {
 	if s.orphaned() {
 		return Decision{Do: Cancel, Stop: Stop{v1alpha1.CancelImmediate, v1alpha1.FailureExternallyDeleted}}
 	}
-	if told := s.Execution.Status.Waiting; told != nil {
+	if told := s.Execution.Status.Waiting; told != nil && told.Reason != v1alpha1.ReasonEngineAbsent {
 		return Decision{Waiting: told.DeepCopy(), Recheck: stopRecheck}
 	}
 	return s.stopping("The run has ended; whether its code had started is known when its pods have stopped")
