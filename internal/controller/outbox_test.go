@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -96,5 +97,34 @@ func TestAConflictOfAClearingIsCounted(t *testing.T) {
 	}
 	if got := gathered(t, r)["workflowexecution_audit_conflicts_total"]; got != 1 {
 		t.Errorf("%v conflicts are told, want 1", got)
+	}
+}
+
+// TestWhatIsLeftBehindHasTheStart: who goes before the catalog has said what was
+// started leaves the start behind all the same.
+func TestWhatIsLeftBehindHasTheStart(t *testing.T) {
+	at := metav1.NewTime(time.Unix(1e9, 0))
+	d := newDesk(t, func(ex *v1alpha1.WorkflowExecution) {
+		ex.Status = v1alpha1.WorkflowExecutionStatus{
+			Phase: v1alpha1.PhaseCompleted, StartTime: &at, CompletionTime: &at,
+			Target:         &v1alpha1.ResolvedTarget{Key: "team/deployment.apps/api", LockedAt: &metav1.MicroTime{Time: at.Time}},
+			PipelineRunRef: &v1alpha1.RunReference{Name: "run", Engine: "tekton"},
+			Conditions:     []metav1.Condition{{Type: v1alpha1.ConditionSucceeded, Status: metav1.ConditionTrue}},
+		}
+	})
+	if err := d.Client.Get(t.Context(), client.ObjectKeyFromObject(d.ex), d.ex); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.handOver(t.Context(), d.ex); err != nil {
+		t.Fatal(err)
+	}
+	var kept corev1.ConfigMap
+	if err := d.Client.Get(t.Context(), client.ObjectKey{Namespace: v1alpha1.SystemNamespace, Name: outboxPrefix + string(d.ex.UID)}, &kept); err != nil {
+		t.Fatal(err)
+	}
+	for _, what := range []string{`"event_action":"started"`, `"preceded_by":["created","locked","started"]`} {
+		if !strings.Contains(kept.Data[outboxKey], what) {
+			t.Errorf("%s is not among what is kept: %s", what, kept.Data[outboxKey])
+		}
 	}
 }

@@ -57,7 +57,7 @@ func newDesk(t *testing.T, edit func(*v1alpha1.WorkflowExecution), beside ...cli
 	edit(ex)
 	c := fake.NewClientBuilder().WithScheme(Scheme()).WithObjects(append(beside, ex)...).
 		WithStatusSubresource(&v1alpha1.WorkflowExecution{}, &v1alpha1.RemediationTarget{}).
-		WithIndex(&v1alpha1.WorkflowExecution{}, indexWaitsFor, waitsFor).Build()
+		WithIndex(&v1alpha1.WorkflowExecution{}, indexWaitsFor, waitsFor).WithIndex(&v1alpha1.WorkflowExecution{}, indexComesTo, comesTo).Build()
 	kinds := meta.NewDefaultRESTMapper(nil)
 	kinds.Add(appsv1.SchemeGroupVersion.WithKind("Deployment"), meta.RESTScopeNamespace)
 	entry := datastorage.Workflow{WorkflowName: "heal", Version: "1.0.0", ContainerImage: "registry/heal:v1", ContainerDigest: "sha256:" + strings.Repeat("0", 64),
