@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -40,10 +41,18 @@ func (n node) forget(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return takeBack(ctx, client)
+}
+
+// takeBack takes back every claim. One that is refused, by a webhook for example,
+// keeps no other.
+func takeBack(ctx context.Context, client dynamic.Interface) error {
+	var errs []error
 	for _, claim := range claims {
 		objects, err := client.Resource(claim.resource).List(ctx, metav1.ListOptions{})
 		if err != nil {
-			return fmt.Errorf("listing %s: %w", claim.resource.Resource, err)
+			errs = append(errs, fmt.Errorf("listing %s: %w", claim.resource.Resource, err))
+			continue
 		}
 		for i := range objects.Items {
 			o := &objects.Items[i]
@@ -52,11 +61,11 @@ func (n node) forget(ctx context.Context) error {
 			}
 			_, err := client.Resource(claim.resource).Namespace(o.GetNamespace()).Update(ctx, o, metav1.UpdateOptions{}, claim.subresource...)
 			if err != nil && !apierrors.IsNotFound(err) {
-				return fmt.Errorf("taking back what %s %s/%s says: %w", claim.resource.Resource, o.GetNamespace(), o.GetName(), err)
+				errs = append(errs, fmt.Errorf("taking back what %s %s/%s says: %w", claim.resource.Resource, o.GetNamespace(), o.GetName(), err))
 			}
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // forgetReady: nothing is ready or available.
@@ -75,6 +84,12 @@ func forgetReady(object map[string]any) (changed bool) {
 	}
 	for _, c := range maps(status["containerStatuses"]) {
 		if c["ready"] == true {
+			c["ready"], changed = false, true
+		}
+	}
+	for _, c := range maps(status["initContainerStatuses"]) {
+		state, _ := c["state"].(map[string]any)
+		if c["ready"] == true && state["terminated"] == nil { // what has done its work has done it
 			c["ready"], changed = false, true
 		}
 	}

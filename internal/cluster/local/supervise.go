@@ -53,7 +53,7 @@ const (
 	settled    = time.Minute // who ran that long begins again with the first pause
 
 	askPatience   = time.Second      // for an answer whether a program is ready
-	firstPatience = 30 * time.Second // for what is done when it is ready for the first time
+	firstPatience = 30 * time.Second // for what is done when it is ready for the first time, in all
 )
 
 func newSupervisor(n node, self process, log *slog.Logger, all []component) *supervisor {
@@ -143,18 +143,28 @@ func (s *supervisor) wasReady(name string) bool {
 }
 
 // firstTime does what is to be done when a component is ready for the first time,
-// until that succeeds.
+// until that succeeds. All others wait for it, so a node comes up without it when it
+// cannot be done: a webhook of the user may refuse it for ever.
 func (s *supervisor) firstTime(ctx context.Context, c component) error {
 	if c.first == nil || s.wasReady(c.name) {
 		return nil
 	}
-	return poll(ctx, firstPatience, func(ctx context.Context) error {
-		err := c.first(ctx)
-		if err != nil && ctx.Err() == nil {
+	patient, cancel := context.WithTimeout(ctx, firstPatience)
+	defer cancel()
+	var problem error
+	err := poll(patient, firstPatience, func(patient context.Context) error {
+		err := c.first(patient)
+		if err != nil && (problem == nil || patient.Err() == nil) {
+			problem = err
 			s.change(c.name, func(status *componentReport) { status.Problem = "not ready: " + err.Error() })
 		}
 		return err
 	})
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	s.log.Warn("Going on without what was to be done first", "component", c.name, "after", firstPatience, "problem", problem)
+	return nil
 }
 
 // poll asks until there is no error, or ctx ends. Each question may take so long.
