@@ -4,21 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
-	"golang.org/x/mod/semver"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apischema "k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/clientcmd"
 
 	theirs "kubernaut.ai/kubernaut/internal/cluster/existing"
 	"kubernaut.ai/kubernaut/internal/cluster/forward"
-	"kubernaut.ai/kubernaut/internal/environment/plan"
 	"kubernaut.ai/kubernaut/internal/environment/upstream"
 	"kubernaut.ai/kubernaut/internal/installation"
 	"kubernaut.ai/kubernaut/internal/registry"
@@ -62,6 +61,27 @@ func (w *world) survey(ctx context.Context) (found, error) {
 	return f, w.registryAnswers(ctx)
 }
 
+// kinds are those of all objects that the plan applies.
+func (w *world) kinds(ctx context.Context) ([]apischema.GroupKind, error) {
+	rendered, err := w.render(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := slices.Concat(slices.Collect(maps.Values(rendered))...)
+	if !w.found.tekton {
+		tekton, err := w.tekton(nil)
+		if err != nil {
+			return nil, err
+		}
+		all = slices.Concat(all, tekton.definitions, tekton.programs)
+	}
+	seen := map[apischema.GroupKind]bool{}
+	for _, u := range all {
+		seen[u.GroupVersionKind().GroupKind()] = true
+	}
+	return slices.SortedFunc(maps.Keys(seen), func(a, b apischema.GroupKind) int { return strings.Compare(a.String(), b.String()) }), nil
+}
+
 // registryAnswers refuses a plan whose images could not be pushed anywhere.
 // That the nodes trust it too is seen when the first of them pulls.
 func (w *world) registryAnswers(ctx context.Context) error {
@@ -74,102 +94,6 @@ func (w *world) registryAnswers(ctx context.Context) error {
 		return nil
 	}
 	return fmt.Errorf("--registry %s cannot be used: %w", w.options.registry(), err)
-}
-
-const (
-	tektonController = "tekton-pipelines-controller"
-	tektonResolvers  = "tekton-pipelines-remote-resolvers"
-	// oldestTekton is the oldest release with the API that is used.
-	oldestTekton = "v1.0.0"
-)
-
-func (k *kube) hasTekton(ctx context.Context) (bool, error) {
-	_, err := k.Core.AppsV1().Deployments(upstream.TektonNamespace).Get(ctx, tektonController, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("looking for Tekton: %w", err)
-	}
-	return true, nil
-}
-
-// tektonOfOthers is the one step that checks a Tekton which is there already. It
-// provides what ours would.
-func (w *world) tektonOfOthers(ours []component) component {
-	step := plan.Step{Name: "tekton", Expected: time.Second, Needs: needs(clusterObject)}
-	for _, c := range ours {
-		for _, o := range c.Provides {
-			if o.Kind != "Image" {
-				step.Provides = append(step.Provides, o)
-			}
-		}
-	}
-	return component{step, w.checkTekton}
-}
-
-// checkTekton names everything of an installed Tekton that would make runs fail.
-func (w *world) checkTekton(ctx context.Context, say func(string)) error {
-	k, err := w.kube()
-	if err != nil {
-		return err
-	}
-	say("checking the Tekton that is installed")
-	flags, err := k.Core.CoreV1().ConfigMaps(upstream.TektonNamespace).Get(ctx, "feature-flags", metav1.GetOptions{})
-	if err != nil {
-		return fmt.Errorf("reading Tekton's settings: %w", err)
-	}
-	info, err := k.Core.CoreV1().ConfigMaps(upstream.TektonNamespace).Get(ctx, "pipelines-info", metav1.GetOptions{})
-	if err != nil {
-		return fmt.Errorf("reading Tekton's version: %w", err)
-	}
-	resolvers, err := k.Core.AppsV1().Deployments(upstream.ResolversNamespace).Get(ctx, tektonResolvers, metav1.GetOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("looking for Tekton's resolvers: %w", err)
-	}
-	certs, err := k.Core.CoreV1().ConfigMaps(upstream.TektonNamespace).Get(ctx, "config-registry-cert", metav1.GetOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("reading the registries that Tekton trusts: %w", err)
-	}
-	problems := tektonProblems(installedTekton{
-		version: info.Data["version"], flags: flags.Data, resolversReady: resolvers.Status.AvailableReplicas,
-		trusted: certs.Data["cert"], needsCA: w.options.RegistryCA != "",
-	})
-	if len(problems) > 0 {
-		return fmt.Errorf("Tekton %s is installed and is never patched from here; it does not fit: %s", info.Data["version"], strings.Join(problems, "; "))
-	}
-	say("Tekton " + info.Data["version"] + " is installed and fits")
-	return nil
-}
-
-// installedTekton is what is looked at of a Tekton that was there before.
-type installedTekton struct {
-	version        string
-	flags          map[string]string
-	resolversReady int32
-	trusted        string // certificates of registries
-	needsCA        bool   // the registry's CA is one of its own
-}
-
-func tektonProblems(t installedTekton) []string {
-	var all []string
-	if older(t.version, oldestTekton) {
-		all = append(all, fmt.Sprintf("it is older than %s: upgrade it", oldestTekton))
-	}
-	if t.flags["set-security-context"] != "true" {
-		all = append(all, `in ConfigMap feature-flags, set-security-context is not "true": the pods of runs would be refused by Pod Security "restricted"`)
-	}
-	if t.resolversReady == 0 {
-		all = append(all, fmt.Sprintf("Deployment %s in %s is not available: bundles cannot be resolved", tektonResolvers, upstream.ResolversNamespace))
-	}
-	if t.needsCA && !strings.Contains(t.trusted, "BEGIN CERTIFICATE") {
-		all = append(all, "ConfigMap config-registry-cert in "+upstream.TektonNamespace+" names no CA, and the registry has one of its own: add it there and mount it into the resolvers")
-	}
-	return all
-}
-
-func older(version, than string) bool {
-	return semver.IsValid(version) && semver.Compare(version, than) < 0
 }
 
 // pushImages sends a group of images to the registry of an existing cluster.

@@ -46,10 +46,18 @@ func imageGroups() []imageGroup {
 }
 
 // imageGroups are those that this environment's cluster needs: one that is not
-// ours has its own DNS, and pulls from a registry that is there.
+// ours has its own DNS, and pulls from a registry that is there; it may have Tekton.
 func (w *world) imageGroups() []imageGroup {
 	return slices.DeleteFunc(imageGroups(), func(g imageGroup) bool {
-		return g.name == "dns" && w.options.Cluster != Local || g.name == "registry" && !w.options.ownsCluster()
+		switch g.name {
+		case "dns":
+			return w.options.Cluster != Local
+		case "registry":
+			return !w.options.ownsCluster()
+		case "tekton", "steps":
+			return w.found.tekton
+		}
+		return false
 	})
 }
 

@@ -1,11 +1,14 @@
 package environment
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
+
+	apischema "k8s.io/apimachinery/pkg/runtime/schema"
 
 	"kubernaut.ai/kubernaut/internal/cluster"
 	theirs "kubernaut.ai/kubernaut/internal/cluster/existing"
@@ -88,14 +91,24 @@ func (w *world) settlePlace() error {
 		return nil
 	case err != nil:
 		return fmt.Errorf("reading where environment %s runs: %w", w.options.Name, err)
-	case asked == (Place{}) || asked == known:
-		w.options.Place = known
-		return nil
-	case asked.Cluster != "" && asked.Cluster != known.Cluster || asked.Registry != known.Registry || asked.Context != known.Context || asked.Kubeconfig != known.Kubeconfig:
-		return fmt.Errorf("environment %s runs elsewhere already (%s): remove it first with `kubernaut env down --name %s`, or give this one another --name", w.options.Name, known, w.options.Name)
+	}
+	if asked.RegistryCA != "" { // it may be renewed
+		known.RegistryCA = asked.RegistryCA
 	}
 	w.options.Place = known
+	if asked.elsewhere(known) {
+		return fmt.Errorf("environment %s runs elsewhere already (%s): remove it first with `kubernaut env down --name %s`, or give this one another --name", w.options.Name, known, w.options.Name)
+	}
 	return nil
+}
+
+// elsewhere tells whether p is another place than the known one. Where nothing is
+// said of it, it is the same.
+func (p Place) elsewhere(known Place) bool {
+	if p.RegistryCA = known.RegistryCA; p == (Place{RegistryCA: known.RegistryCA}) {
+		return false
+	}
+	return p.Cluster != "" && p.Cluster != known.Cluster || p.Registry != known.Registry || p.Context != known.Context || p.Kubeconfig != known.Kubeconfig
 }
 
 // String says the place in words.
@@ -129,7 +142,11 @@ func (w *world) keepPlace() error {
 // newCluster is the cluster for bringing it up: it may make certificates.
 func (w *world) newCluster() (cluster.Cluster, error) {
 	if w.options.Cluster == Existing {
-		return w.anyCluster()
+		kinds, err := w.kinds(context.Background()) // reads files
+		if err != nil {
+			return nil, err
+		}
+		return w.theirs(kinds...)
 	}
 	ca, err := w.authority()
 	if err != nil {
@@ -151,12 +168,16 @@ func (w *world) newCluster() (cluster.Cluster, error) {
 // anyCluster is the environment's cluster for looking at it or ending it: it
 // asks for no certificate, and makes none.
 func (w *world) anyCluster() (cluster.Cluster, error) {
-	p := w.options.Place
-	switch p.Cluster {
+	switch w.options.Cluster {
 	case Kind:
 		return kind.New(kind.Options{Name: w.options.Name, Dir: w.dir("kind")})
 	case Existing:
-		return theirs.New(theirs.Options{Kubeconfig: p.Kubeconfig, Context: p.Context, Owner: w.options.Name})
+		return w.theirs()
 	}
 	return local.New(w.cache, local.Options{Name: w.options.Name})
+}
+
+func (w *world) theirs(kinds ...apischema.GroupKind) (cluster.Cluster, error) {
+	p := w.options.Place
+	return theirs.New(theirs.Options{Kubeconfig: p.Kubeconfig, Context: p.Context, Owner: w.options.Name, Kinds: kinds})
 }

@@ -9,14 +9,22 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/registry"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apischema "k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"kubernaut.ai/kubernaut/internal/environment/plan"
+	"kubernaut.ai/kubernaut/internal/environment/upstream"
+	"kubernaut.ai/kubernaut/internal/pki"
 	"kubernaut.ai/kubernaut/test/servers"
 )
 
@@ -50,13 +58,17 @@ func TestAnEnvironmentStaysWhereItIs(t *testing.T) {
 	if err := w.keepPlace(); err != nil {
 		t.Fatal(err)
 	}
-	for _, asked := range []Place{{}, there} {
-		again, err := newWorld(Options{Name: "test", Place: asked})
+	renewed := there
+	renewed.RegistryCA = "new.crt"
+	for _, c := range []struct{ asked, want Place }{
+		{Place{}, there}, {there, there}, {renewed, renewed}, {Place{RegistryCA: "new.crt"}, renewed},
+	} {
+		again, err := newWorld(Options{Name: "test", Place: c.asked})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(there, again.options.Place); diff != "" {
-			t.Error(diff)
+		if diff := cmp.Diff(c.want, again.options.Place); diff != "" {
+			t.Errorf("asked for %+v: %s", c.asked, diff)
 		}
 	}
 	_, err = newWorld(Options{Name: "test", Place: Place{Cluster: Local}})
@@ -137,6 +149,31 @@ func kubeconfigOf(t *testing.T, cfg *rest.Config) string {
 	return path
 }
 
+// withTekton makes the cluster one that has Tekton.
+func withTekton(t *testing.T, kubeconfig string) {
+	t.Helper()
+	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	core := kubernetes.NewForConfigOrDie(cfg)
+	space := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: upstream.TektonNamespace}}
+	if _, err := core.CoreV1().Namespaces().Create(t.Context(), space, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	labels := map[string]string{"app": tektonController}
+	deployment := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: tektonController}, Spec: appsv1.DeploymentSpec{
+		Selector: &metav1.LabelSelector{MatchLabels: labels},
+		Template: corev1.PodTemplateSpec{
+			ObjectMeta: metav1.ObjectMeta{Labels: labels},
+			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "controller", Image: "none"}}},
+		},
+	}}
+	if _, err := core.AppsV1().Deployments(upstream.TektonNamespace).Create(t.Context(), deployment, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestThePlanForAnExistingCluster(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", t.TempDir()) // no login
 	host, ca := registryServer(t)
@@ -159,6 +196,21 @@ func TestThePlanForAnExistingCluster(t *testing.T) {
 		}
 	}
 
+	withTekton(t, path)
+	p, err = plan.Of(stepsAt(t, Place{Cluster: Existing, Kubeconfig: path, Registry: host + "/kubernaut", RegistryCA: ca})...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names = stepNames(p)
+	for _, ours := range []string{"build-tekton", "image-tekton", "image-steps", "push-tekton", "push-steps", "tekton-settings"} {
+		if slices.Contains(names, ours) {
+			t.Errorf("a cluster that has Tekton gets no %s", ours)
+		}
+	}
+	if !slices.Contains(p.After("controller"), "tekton") {
+		t.Errorf("the controller does not wait for the check of Tekton, only for %v", p.After("controller"))
+	}
+
 	t.Setenv("KUBERNAUT_CACHE", t.TempDir())
 	_, err = Plan(t.Context(), Options{Name: "test", Place: Place{Cluster: Existing, Kubeconfig: path, Registry: host + "/kubernaut"}})
 	if want := fmt.Sprintf("--registry %s/kubernaut cannot be used", host); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "authority") {
@@ -166,7 +218,44 @@ func TestThePlanForAnExistingCluster(t *testing.T) {
 	}
 }
 
+// What Up asks the existing cluster about follows from the manifests.
+func TestRightsAreAskedForEveryKindOfThePlan(t *testing.T) {
+	t.Setenv("KUBERNAUT_CACHE", t.TempDir())
+	w, err := newWorld(Options{Name: "test", Place: Place{Cluster: Existing, Registry: "registry.example.com"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.found = found{version: kubernetesVersion}
+	kinds, err := w.kinds(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []apischema.GroupKind{
+		{Kind: "Namespace"}, groupKind("rbac.authorization.k8s.io", "RoleBinding"),
+		groupKind("admissionregistration.k8s.io", "MutatingWebhookConfiguration"), groupKind("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding"),
+		groupKind("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"), groupKind("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"),
+	} {
+		if !slices.Contains(kinds, want) {
+			t.Errorf("nobody asks about %s, only about %v", want, kinds)
+		}
+	}
+	w.found.tekton = true
+	if kinds, err = w.kinds(t.Context()); err != nil || slices.Contains(kinds, groupKind("admissionregistration.k8s.io", "MutatingWebhookConfiguration")) {
+		t.Errorf("Tekton of others is installed anew: %v, %v", kinds, err)
+	}
+}
+
+func newAuthority(t *testing.T) []byte {
+	t.Helper()
+	ca, err := pki.Store{Dir: t.TempDir(), Now: time.Now()}.Authority("registry")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ca.Cert
+}
+
 func TestTektonOfOthers(t *testing.T) {
+	ca, other := newAuthority(t), newAuthority(t)
 	fits := func(change func(*installedTekton)) installedTekton {
 		t := installedTekton{version: "v1.15.0", flags: map[string]string{"set-security-context": "true"}, resolversReady: 1}
 		change(&t)
@@ -181,8 +270,11 @@ func TestTektonOfOthers(t *testing.T) {
 		{"a version nobody can read", "", fits(func(t *installedTekton) { t.version = "devel" })},
 		{"no security contexts", "set-security-context", fits(func(t *installedTekton) { t.flags = nil })},
 		{"no resolvers", "bundles cannot be resolved", fits(func(t *installedTekton) { t.resolversReady = 0 })},
-		{"a CA of the registry's own", "config-registry-cert", fits(func(t *installedTekton) { t.needsCA = true })},
-		{"which it knows", "", fits(func(t *installedTekton) { t.needsCA = true; t.trusted = "-----BEGIN CERTIFICATE-----" })},
+		{"bundles switched off", "enable-bundles-resolver", fits(func(t *installedTekton) { t.resolverFlags = map[string]string{"enable-bundles-resolver": "false"} })},
+		{"bundles switched on", "", fits(func(t *installedTekton) { t.resolverFlags = map[string]string{"enable-bundles-resolver": "true"} })},
+		{"a CA of the registry's own", "config-registry-cert", fits(func(t *installedTekton) { t.ca = ca })},
+		{"which is not the one it knows", "config-registry-cert", fits(func(t *installedTekton) { t.ca, t.trusted = ca, other })},
+		{"which it knows beside others", "", fits(func(t *installedTekton) { t.ca, t.trusted = ca, slices.Concat(other, ca) })},
 	} {
 		got := strings.Join(tektonProblems(c.tekton), "; ")
 		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {

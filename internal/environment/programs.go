@@ -44,7 +44,7 @@ var nodePrograms = []string{"kubernetes", "containerd", "coredns"}
 func (w *world) buildComponents() []component {
 	var all []component
 	for _, g := range programGroups() {
-		if w.options.Cluster != Local && slices.Contains(nodePrograms, g.name) {
+		if w.options.Cluster != Local && slices.Contains(nodePrograms, g.name) || g.name == "tekton" && w.found.tekton {
 			continue
 		}
 		step := plan.Step{Name: buildPrefix + g.name, Expected: 100 * time.Millisecond}

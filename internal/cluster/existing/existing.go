@@ -7,11 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -34,6 +37,8 @@ type Options struct {
 	Kubeconfig string // a path; empty: as kubectl finds it
 	Context    string // in it; empty: its current one
 	Owner      string // the environment
+
+	Kinds []schema.GroupKind // of the objects that it will apply here: Up asks whether it may
 }
 
 // Cluster is a cluster that was there before.
@@ -86,6 +91,7 @@ func (c *Cluster) Up(ctx context.Context, say func(note string)) error {
 	if err != nil {
 		return err
 	}
+	cfg.QPS = -1 // many short questions
 	core, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
 		return err
@@ -99,7 +105,7 @@ func (c *Cluster) Up(ctx context.Context, say func(note string)) error {
 		return err
 	}
 	say("asking what we may do")
-	return rights(ctx, core)
+	return c.rights(ctx, core)
 }
 
 func newEnough(text string) error {
@@ -113,43 +119,61 @@ func newEnough(text string) error {
 	return nil
 }
 
-// needed are the rights without which nothing can be installed, as group,
-// resource and verbs. Giving roles means to have, or be allowed to exceed, what
-// they give.
-var needed = []struct {
-	group, resource string
-	verbs           []string
-}{
-	{"", "namespaces", []string{"create", "get", "delete"}},
-	{"", "nodes", []string{"list"}},
-	{"", "secrets", []string{"create", "get", "patch", "delete"}},
-	{"", "configmaps", []string{"create", "get", "patch", "delete"}},
-	{"", "services", []string{"create", "get", "patch", "delete"}},
-	{"", "serviceaccounts", []string{"create", "get", "patch", "delete"}},
-	{"", "persistentvolumeclaims", []string{"create", "get", "patch", "delete"}},
-	{"apps", "deployments", []string{"create", "get", "list", "watch", "patch", "delete"}},
-	{"apps", "statefulsets", []string{"create", "get", "list", "watch", "patch", "delete"}},
-	{"batch", "jobs", []string{"create", "get", "list", "watch", "patch", "delete"}},
-	{"apiextensions.k8s.io", "customresourcedefinitions", []string{"create", "get", "list", "watch", "patch", "delete"}},
-	{"rbac.authorization.k8s.io", "clusterroles", []string{"create", "patch", "delete", "escalate", "bind"}},
-	{"rbac.authorization.k8s.io", "clusterrolebindings", []string{"create", "patch", "delete"}},
-	{"rbac.authorization.k8s.io", "roles", []string{"create", "patch", "delete"}},
-	{"admissionregistration.k8s.io", "validatingwebhookconfigurations", []string{"create", "get", "watch", "patch", "delete"}},
-	{"admissionregistration.k8s.io", "mutatingadmissionpolicies", []string{"create", "patch", "delete"}},
-	{"networking.k8s.io", "networkpolicies", []string{"create", "patch", "delete"}},
+// need is a right without which nothing can be installed.
+type need struct {
+	group, resource, subresource string
+	verbs                        []string
+}
+
+// String is how kubectl writes it.
+func (n need) String() string {
+	name := n.resource
+	if n.subresource != "" {
+		name += "/" + n.subresource
+	}
+	return strings.Join(n.verbs, ", ") + " " + strings.TrimSuffix(name+"."+n.group, ".")
+}
+
+// installing are the verbs that an object is applied, awaited and removed with.
+var installing = []string{"create", "get", "list", "watch", "patch", "delete"}
+
+// always are the rights that follow from no manifest. Giving roles means to have,
+// or be allowed to exceed, what they give.
+var always = []need{
+	{group: "*", resource: "*", verbs: []string{"list"}}, // removal looks for the environment's label among all kinds
+	{resource: "nodes", verbs: []string{"list"}},
+	{resource: "pods", verbs: []string{"list", "watch"}},
+	{resource: "pods", subresource: "portforward", verbs: []string{"create"}}, // PostgreSQL, and a registry in the cluster
+	{resource: "secrets", verbs: installing},
+	{resource: "configmaps", verbs: installing},
+	{group: "storage.k8s.io", resource: "storageclasses", verbs: []string{"list"}},
+	{group: "rbac.authorization.k8s.io", resource: "clusterroles", verbs: []string{"escalate", "bind"}},
+	{group: "rbac.authorization.k8s.io", resource: "roles", verbs: []string{"escalate", "bind"}},
+	{group: "tekton.dev", resource: "tasks", verbs: []string{"create"}}, // to ask its webhook
+	{group: "kubernaut.ai", resource: "workflowexecutions", verbs: installing},
+}
+
+// needed are the rights that installing objects of the kinds takes.
+func needed(kinds []schema.GroupKind) []need {
+	all := slices.Clone(always)
+	for _, kind := range kinds {
+		plural, _ := meta.UnsafeGuessKindToResource(kind.WithVersion(""))
+		all = append(all, need{group: plural.Group, resource: plural.Resource, verbs: installing})
+	}
+	return all
 }
 
 // rights names everything that is needed and not allowed.
-func rights(ctx context.Context, core kubernetes.Interface) error {
+func (c *Cluster) rights(ctx context.Context, core kubernetes.Interface) error {
 	all, err := allowed(ctx, core, authorizationv1.ResourceAttributes{Group: "*", Resource: "*", Verb: "*"})
 	if err != nil || all {
 		return err
 	}
 	var missing []string
-	for _, n := range needed {
+	for _, n := range needed(c.options.Kinds) {
 		var lacks []string
 		for _, verb := range n.verbs {
-			ok, err := allowed(ctx, core, authorizationv1.ResourceAttributes{Group: n.group, Resource: n.resource, Verb: verb})
+			ok, err := allowed(ctx, core, authorizationv1.ResourceAttributes{Group: n.group, Resource: n.resource, Subresource: n.subresource, Verb: verb})
 			if err != nil {
 				return err
 			}
@@ -157,8 +181,8 @@ func rights(ctx context.Context, core kubernetes.Interface) error {
 				lacks = append(lacks, verb)
 			}
 		}
-		if len(lacks) > 0 {
-			missing = append(missing, strings.Join(lacks, ", ")+" "+strings.TrimSuffix(n.resource+"."+n.group, "."))
+		if n.verbs = lacks; len(lacks) > 0 && !slices.Contains(missing, n.String()) {
+			missing = append(missing, n.String())
 		}
 	}
 	if len(missing) == 0 {

@@ -12,6 +12,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -102,9 +103,21 @@ func missingRights(t *testing.T, cfg *rest.Config, core kubernetes.Interface) {
 	dora.Impersonate = rest.ImpersonationConfig{UserName: "dora", Groups: []string{"system:authenticated"}}
 	hers, err := kubernetes.NewForConfig(dora)
 	must(t, err)
-	err = rights(t.Context(), hers)
-	if err == nil || !strings.Contains(err.Error(), "escalate, bind clusterroles.rbac.authorization.k8s.io") || strings.Contains(err.Error(), " secrets") {
-		t.Errorf("got %v", err)
+	c := Cluster{options: Options{Kinds: []schema.GroupKind{
+		{Kind: "Service"}, {Group: "policy", Kind: "PodDisruptionBudget"}, {Group: "networking.k8s.io", Kind: "NetworkPolicy"},
+	}}}
+	err = c.rights(t.Context(), hers)
+	if err == nil {
+		t.Fatal("nothing is missing")
+	}
+	for what, missing := range map[string]bool{
+		"escalate, bind clusterroles.rbac.authorization.k8s.io": true, "list storageclasses.storage.k8s.io": true,
+		"create, get, list, watch, patch, delete poddisruptionbudgets.policy": true, "delete networkpolicies.networking.k8s.io": true,
+		" secrets": false, " services": false, "pods": false,
+	} {
+		if strings.Contains(err.Error(), what) != missing {
+			t.Errorf("%s: missing is %t in %v", what, missing, err)
+		}
 	}
 }
 
