@@ -3,7 +3,6 @@ package bringup
 import (
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -67,19 +66,6 @@ func newHost(t *testing.T) *host {
 	return h
 }
 
-// kubernaut runs the program on the host's cluster.
-func (h *host) kubernaut(args ...string) {
-	h.Helper()
-	path, err := program()
-	if err != nil {
-		h.Fatal(err)
-	}
-	out, err := exec.Command(path, append(args, "--kubeconfig", h.kubeconfig)...).CombinedOutput()
-	if err != nil {
-		h.Fatalf("kubernaut %v: %v\n%s", args, err, tail(out))
-	}
-}
-
 // kinds are the definitions of kinds in the host's cluster, of any of the groups.
 func (h *host) kinds(groups ...string) []string {
 	h.Helper()
@@ -109,8 +95,7 @@ func TestExistingCluster(t *testing.T) {
 	guest := needed(t, "guest")
 	guest.run("up", "--progress", "plain", "--cluster", "existing", "--kubeconfig", h.kubeconfig, "--registry", v1alpha1.RegistryHost, "--registry-ca", h.ca)
 
-	h.kubernaut("workflow", "push", "../e2e/workflows/nothing")
-	h.kubernaut("run", "nothing", "--target", "default/deployment/none", "--allow-missing-target", "--wait")
+	h.works()
 	guest.run("up", "--progress", "plain") // finds everything, and where it is
 	guest.down()
 

@@ -42,10 +42,8 @@ func TestKilledAtAnyMomentItGoesOn(t *testing.T) {
 		{"while the schema is migrated", running("migration", "")},
 		{"while the controller starts", running("controller", "")},
 	} {
-		if e.killedAt(moment.at) {
-			t.Logf("killed %s", moment.name)
-		} else {
-			t.Logf("not killed %s: that was done already", moment.name)
+		if !e.killedAt(moment.at) {
+			t.Errorf("it was not killed %s: that moment never came", moment.name)
 		}
 	}
 	e.run("up", "--progress", "plain")
@@ -64,13 +62,20 @@ func TestNodeThatWasKilledIsBroughtUpAgain(t *testing.T) {
 	e := needed(t, "power-cut")
 	e.run("up", "--progress", "plain")
 	for range 3 {
+		before := e.containers()
 		e.killNode()
 		e.run("up", "--progress", "plain")
+		for id, ready := range e.containers() {
+			if _, old := before[id]; ready && old {
+				t.Errorf("%s ended with the node and is taken for ready", id)
+			}
+		}
 		e.run("status")
 		if r := e.report(); !r.Ready {
 			t.Errorf("not everything is ready: %+v", r)
 		}
 	}
+	e.works()
 }
 
 // TestTwoEnvironmentsSideBySide brings a part of each up, and takes one down

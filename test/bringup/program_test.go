@@ -5,14 +5,21 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
 
+	"kubernaut.ai/kubernaut/api/v1alpha1"
 	"kubernaut.ai/kubernaut/internal/build"
 	"kubernaut.ai/kubernaut/internal/environment/progress"
 	"kubernaut.ai/kubernaut/internal/environment/report"
@@ -138,6 +145,72 @@ func (e *environment) killNode() {
 	if err := unix.Kill(record.Init.PID, unix.SIGKILL); err != nil {
 		e.Fatal(err)
 	}
+}
+
+// cluster is the environment's, as kubectl reaches it.
+func (e *environment) cluster() (core kubernetes.Interface, kubeconfig string) {
+	e.Helper()
+	raw := e.run("kubeconfig")
+	cfg, err := clientcmd.RESTConfigFromKubeConfig(raw)
+	if err != nil {
+		e.Fatal(err)
+	}
+	kubeconfig = filepath.Join(e.TempDir(), "kubeconfig")
+	if err := os.WriteFile(kubeconfig, raw, 0o600); err != nil {
+		e.Fatal(err)
+	}
+	return kubernetes.NewForConfigOrDie(cfg), kubeconfig
+}
+
+// containers are those of the environment's own pods, by what and which they are,
+// and whether their pods are ready.
+func (e *environment) containers() map[string]bool {
+	e.Helper()
+	core, _ := e.cluster()
+	all, ready := map[string]bool{}, 0
+	for _, namespace := range []string{"kube-system", "tekton-pipelines", "tekton-pipelines-resolvers", v1alpha1.SystemNamespace} {
+		pods, err := core.CoreV1().Pods(namespace).List(e.Context(), metav1.ListOptions{})
+		if err != nil {
+			e.Fatal(err)
+		}
+		for _, p := range pods.Items {
+			isReady := slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+				return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+			})
+			for _, c := range p.Status.ContainerStatuses {
+				all[fmt.Sprintf("%s/%s %s %s", namespace, p.Name, c.Name, c.ContainerID)] = isReady
+			}
+			if isReady {
+				ready++
+			}
+		}
+	}
+	if ready < 9 {
+		e.Fatalf("only %d pods are ready: %v", ready, all)
+	}
+	return all
+}
+
+// works runs a workflow in the environment.
+func (e *environment) works() {
+	e.Helper()
+	_, kubeconfig := e.cluster()
+	kubernaut(e, "workflow", "push", "../e2e/workflows/nothing", "--kubeconfig", kubeconfig)
+	kubernaut(e, "run", "nothing", "--target", "default/deployment/none", "--allow-missing-target", "--wait", "--kubeconfig", kubeconfig)
+}
+
+// kubernaut runs the program, which must succeed.
+func kubernaut(t testing.TB, args ...string) []byte {
+	t.Helper()
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(path, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("kubernaut %v: %v\n%s", args, err, tail(out))
+	}
+	return out
 }
 
 func (e *environment) report() report.Report {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,8 +15,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// claims are the kinds whose objects say that something on the node is ready, and
-// where they say it.
+// claims are the kinds whose objects say that something on the node is ready or
+// leads, and where they say it.
 var claims = []struct {
 	resource    schema.GroupVersionResource
 	subresource []string
@@ -28,6 +29,7 @@ var claims = []struct {
 	{schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "daemonsets"}, []string{"status"}, forgetReady},
 	{schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}, []string{"status"}, forgetReady},
 	{schema.GroupVersionResource{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"}, nil, forgetEndpoints},
+	{schema.GroupVersionResource{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"}, nil, forgetLeader},
 }
 
 // forget takes back what the API server still says of pods that ended with the
@@ -120,6 +122,19 @@ func forgetEndpoints(object map[string]any) (changed bool) {
 		}
 	}
 	return changed
+}
+
+// forgetLeader: no pod leads, so that the next does not wait until the last one's
+// time is over; with Tekton's resolvers that is a minute in which runs fail. Leases
+// of the cluster itself say who lives.
+func forgetLeader(object map[string]any) (changed bool) {
+	namespace, _, _ := unstructured.NestedString(object, "metadata", "namespace")
+	holder, _, _ := unstructured.NestedString(object, "spec", "holderIdentity")
+	if holder == "" || strings.HasPrefix(namespace, "kube-") {
+		return false
+	}
+	object["spec"].(map[string]any)["holderIdentity"] = ""
+	return true
 }
 
 // maps are the objects of a list, to be changed in place.

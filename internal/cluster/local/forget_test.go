@@ -51,6 +51,13 @@ func TestForget(t *testing.T) {
 			`{"endpoints":[{"targetRef":{"kind":"Pod"},"conditions":{"ready":true,"serving":true}},{"addresses":["10.0.0.1"],"conditions":{"ready":true}}]}`,
 			`{"endpoints":[{"targetRef":{"kind":"Pod"},"conditions":{"ready":false,"serving":false}},{"addresses":["10.0.0.1"],"conditions":{"ready":true}}]}`,
 		},
+		{
+			"who leads", forgetLeader,
+			`{"metadata":{"namespace":"tekton-pipelines"},"spec":{"holderIdentity":"a","leaseDurationSeconds":60}}`,
+			`{"metadata":{"namespace":"tekton-pipelines"},"spec":{"holderIdentity":"","leaseDurationSeconds":60}}`,
+		},
+		{"that nobody leads", forgetLeader, `{"metadata":{"namespace":"default"},"spec":{}}`, ""},
+		{"the node's own lease", forgetLeader, `{"metadata":{"namespace":"kube-node-lease"},"spec":{"holderIdentity":"node"}}`, ""},
 		{"the API server's own endpoint", forgetEndpoints, `{"endpoints":[{"addresses":["10.20.0.1"],"conditions":{"ready":true}}]}`, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
