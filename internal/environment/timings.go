@@ -49,10 +49,11 @@ func (t timings) of(running bool) map[string][]float64 {
 }
 
 // A step counts as stuck when it takes several times as long as ever before,
-// and never before shortest. What was never measured gets unmeasured; what
-// compiles, compiling. All of it can be overridden.
+// never before shortest and always after longest. What was never measured gets
+// unmeasured; what compiles, compiling. All of it can be overridden.
 const (
 	shortest   = 3 * time.Minute
+	longest    = 45 * time.Minute
 	unmeasured = 5 * time.Minute
 	compiling  = 45 * time.Minute
 	times      = 5
@@ -73,7 +74,7 @@ func (t timings) expect(components []component, running bool) {
 			c.Limit = unmeasured
 		default:
 			c.Expected = seconds(took[len(took)/2])
-			c.Limit = max(shortest, times*seconds(took[len(took)-1]).Round(time.Second))
+			c.Limit = min(longest, max(shortest, times*seconds(took[len(took)-1]).Round(time.Second)))
 		}
 	}
 }

@@ -17,11 +17,11 @@ func limits(names ...string) []component {
 }
 
 func TestLimitsComeFromWhatWasMeasured(t *testing.T) {
-	known := timings{Fresh: map[string][]float64{"tekton": {12, 60, 14}, "dns": {2, 3, 4}, "build-tekton": {0.1}}}
-	all := limits("tekton", "dns", "new", "build-tekton")
+	known := timings{Fresh: map[string][]float64{"tekton": {12, 60, 14}, "dns": {2, 3, 4}, "build-tekton": {0.1}, "push-tekton": {600, 601}}}
+	all := limits("tekton", "dns", "new", "build-tekton", "push-tekton")
 	known.expect(all, false)
 	for i, want := range []struct{ expected, limit time.Duration }{
-		{14 * time.Second, 5 * time.Minute}, {3 * time.Second, shortest}, {time.Second, unmeasured}, {time.Second, compiling},
+		{14 * time.Second, 5 * time.Minute}, {3 * time.Second, shortest}, {time.Second, unmeasured}, {time.Second, compiling}, {601 * time.Second, 45 * time.Minute},
 	} {
 		if all[i].Expected != want.expected || all[i].Limit != want.limit {
 			t.Errorf("%s: expected %s, limit %s; want %s, %s", all[i].Name, all[i].Expected, all[i].Limit, want.expected, want.limit)
