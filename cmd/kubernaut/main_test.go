@@ -2,6 +2,9 @@ package main
 
 import (
 	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -19,7 +22,7 @@ func TestAlone(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/alone",
 		UpdateScripts: update,
-		Setup:         apart,
+		Setup:         inCheckout,
 	})
 }
 
@@ -29,4 +32,19 @@ func apart(e *testscript.Env) error {
 	e.Setenv("HOME", e.WorkDir)
 	e.Setenv("KUBECONFIG", "")
 	return nil
+}
+
+// inCheckout is apart, and tells scripts where the checkout is.
+func inCheckout(e *testscript.Env) error {
+	source, err := filepath.Abs("../..")
+	if err != nil {
+		return err
+	}
+	modules, err := exec.Command("go", "env", "GOMODCACHE").Output()
+	if err != nil {
+		return err
+	}
+	e.Setenv("SOURCE", source)
+	e.Setenv("GOMODCACHE", strings.TrimSpace(string(modules)))
+	return apart(e)
 }

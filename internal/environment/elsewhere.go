@@ -210,7 +210,7 @@ func (w *world) theirPullSecrets() ([]*corev1.Secret, error) {
 
 // uninstall takes Kubernaut's own objects out in order, before the rest of what
 // the environment installed goes.
-func (w *world) uninstall(ctx context.Context) error {
+func (w *world) uninstall(ctx context.Context, say func(string)) error {
 	raw, err := w.kubeconfig(ctx)
 	if err != nil {
 		return err
@@ -220,7 +220,7 @@ func (w *world) uninstall(ctx context.Context) error {
 		return fmt.Errorf("reading the kubeconfig: %w", err)
 	}
 	removal := installation.Removal{Purge: true, Selector: theirs.OwnerLabel + "=" + w.options.Name}
-	return installation.Remove(ctx, cfg, removal, func(string) {})
+	return installation.Remove(ctx, cfg, removal, say)
 }
 
 func (w *world) kubeconfig(ctx context.Context) ([]byte, error) {

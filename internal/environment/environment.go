@@ -144,7 +144,9 @@ func Up(ctx context.Context, o Options, sink progress.Sink) (report.Report, erro
 	if err != nil {
 		return report.Report{}, err
 	}
-	release, err := w.lock(ctx, sink)
+	release, err := w.lock(ctx, func(note string) {
+		sink.Show(progress.Event{At: time.Now(), State: progress.Queued, Note: note})
+	})
 	if err != nil {
 		return report.Report{}, err
 	}
@@ -256,13 +258,14 @@ func LastReport(name string) (report.Report, error) {
 // then names what is still there, and what holds it.
 const uninstalling = 10 * time.Minute
 
-// Down ends the environment and removes everything of it but the cache.
-func Down(ctx context.Context, o Options) error {
+// Down ends the environment and removes everything of it but the cache. It says
+// what it waits for.
+func Down(ctx context.Context, o Options, say func(note string)) error {
 	w, err := existing(o)
 	if err != nil {
 		return err
 	}
-	release, err := w.lock(ctx, progress.All())
+	release, err := w.lock(ctx, say)
 	if err != nil {
 		return err
 	}
@@ -271,7 +274,7 @@ func Down(ctx context.Context, o Options) error {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, uninstalling)
 		defer cancel()
-		if err := w.uninstall(ctx); err != nil {
+		if err := w.uninstall(ctx, say); err != nil {
 			return err
 		}
 	}
@@ -286,12 +289,9 @@ func Down(ctx context.Context, o Options) error {
 }
 
 // lock keeps other processes from working on the same environment.
-func (w *world) lock(ctx context.Context, sink progress.Sink) (release func(), err error) {
+func (w *world) lock(ctx context.Context, say func(note string)) (release func(), err error) {
 	path := filepath.Join(w.cache.Dir, "locks", "env-"+w.options.Name)
-	return lockfile.Acquire(ctx, path, func() {
-		note := "waiting for another process that works on environment " + w.options.Name
-		sink.Show(progress.Event{At: time.Now(), State: progress.Queued, Note: note})
-	})
+	return lockfile.Acquire(ctx, path, func() { say("waiting for another process that works on environment " + w.options.Name) })
 }
 
 // Kubeconfig is the administrator's kubeconfig of a running environment, or

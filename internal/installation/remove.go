@@ -127,7 +127,7 @@ func (r *remover) settle(ctx context.Context) error {
 	case len(running) == 0 || r.Force:
 		return nil
 	case !r.Cancel:
-		return fmt.Errorf("%w: %s; wait until they have ended, or cancel them with --cancel", ErrRunning, strings.Join(names, ", "))
+		return fmt.Errorf("%w: %s; wait until they have ended, or cancel them (kubernaut cancel NAME, or all: kubernaut uninstall --yes --cancel)", ErrRunning, strings.Join(names, ", "))
 	}
 	for _, e := range running {
 		if err := r.cancel(ctx, e); err != nil {
@@ -171,7 +171,7 @@ func (r *remover) canRelease(ctx context.Context, list *v1alpha1.WorkflowExecuti
 	if d.Status.AvailableReplicas > 0 {
 		return nil
 	}
-	return errors.New("the controller does not run, and executions wait for it to release them: start it, or give --force; then what their audit trails lack is lost")
+	return errors.New("the controller does not run, and executions wait for it to release them: start it, or remove them without it (kubernaut uninstall --yes --force); then what their audit trails lack is lost")
 }
 
 const controllerName = "kubernaut-controller"

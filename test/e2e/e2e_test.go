@@ -68,11 +68,11 @@ func suite(ctx context.Context, m *testing.M) (code int, err error) {
 	options := environment.Options{Name: environmentName, AuditLog: true}
 	sink := progress.Plain(os.Stderr)
 	defer sink.Close()
-	if err := environment.Down(ctx, options); err != nil {
+	if err := environment.Down(ctx, options, func(string) {}); err != nil {
 		return 1, err
 	}
 	defer func() {
-		if downErr := environment.Down(context.WithoutCancel(ctx), options); err == nil {
+		if downErr := environment.Down(context.WithoutCancel(ctx), options, func(string) {}); err == nil {
 			err = downErr
 		}
 	}()

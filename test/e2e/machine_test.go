@@ -120,7 +120,7 @@ func TestAFullDiskAndAServerThatIsGoneAreNamed(t *testing.T) {
 
 func down(t *testing.T, o environment.Options) {
 	t.Helper()
-	if err := environment.Down(context.Background(), o); err != nil {
+	if err := environment.Down(context.Background(), o, func(string) {}); err != nil {
 		t.Errorf("removing environment %s: %v", o.Name, err)
 	}
 }

@@ -58,7 +58,7 @@ func newUp(f *cli.Factory, name *string) *cobra.Command {
 	flags.IntVar(&o.Port, "port", 0, "loopback `port` of the API server (default: a free one)")
 	flags.StringSliceVar(&o.Only, "only", nil, "only these `names` and what they need; the same as arguments")
 	flags.IntVar(&o.Cores, "cores", 0, "how many steps that keep a core busy may run at once (default: all cores)")
-	flags.Var(&timeouts{&o.Timeouts}, "timeout", "`step=time` after which a step counts as stuck; all=time for every other step (default: five times its slowest so far, at least 3m)")
+	flags.Var(&timeouts{&o.Timeouts}, "timeout", "`step=time` after which a step counts as stuck; all=time for every other step (default: five times the slowest of its last nine, at least 3m, at most 45m)")
 	placeFlags(flags, &o.Place)
 	flags.BoolVar(&o.Keep, "keep", false, "keep a node that does not become ready, for a look at it")
 	flags.BoolVar(&o.AuditLog, "audit-log", false, "the API server of a new local cluster writes down who changes what, in the folder of its logs")
@@ -192,8 +192,8 @@ func newDown(f *cli.Factory, name *string) *cobra.Command {
 		Args:  cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			if err := environment.Down(ctx, environment.Options{Name: *name}); err != nil {
-				return cli.WhenInterrupted(ctx, err, "Part of it may still be there; finish it: kubernaut env down")
+			if err := environment.Down(ctx, environment.Options{Name: *name}, func(note string) { f.IO.Say("%s", note) }); err != nil {
+				return cli.WhenInterrupted(ctx, err, "Part of it may still be there; finish it: kubernaut env down"+ownName(*name))
 			}
 			f.IO.Say("Environment %q is gone; what was built stays in the cache.", *name)
 			return nil

@@ -50,11 +50,11 @@ func verdict(s environment.View) error {
 	case s.Ready():
 		return nil
 	case s.Cluster.State == cluster.Absent:
-		return fmt.Errorf("environment %q does not run; start it with: kubernaut env up", s.Name)
+		return fmt.Errorf("environment %q does not run; start it with: kubernaut env up%s", s.Name, ownName(s.Name))
 	case s.Cluster.State == cluster.Starting:
 		return fmt.Errorf("the cluster of environment %q is not ready; its logs are in %s", s.Name, s.Cluster.Logs)
 	}
-	return fmt.Errorf("not everything in environment %q is ready; finish what is missing with: kubernaut env up", s.Name)
+	return fmt.Errorf("not everything in environment %q is ready; finish what is missing with: kubernaut env up%s", s.Name, ownName(s.Name))
 }
 
 func write(f *cli.Factory, s environment.View) error {

@@ -35,6 +35,9 @@ type Cluster struct {
 	node    node
 }
 
+// defaultName is that of the cluster which commands mean when they are told no name.
+const defaultName = "local"
+
 var _ cluster.Cluster = (*Cluster)(nil)
 
 var validName = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,18}[a-z0-9])?$`)
@@ -42,7 +45,7 @@ var validName = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,18}[a-z0-9])?$`)
 // New returns the cluster of that name. It looks at nothing and starts nothing.
 func New(cache build.Cache, o Options) (*Cluster, error) {
 	if o.Name == "" {
-		o.Name = "local"
+		o.Name = defaultName
 	}
 	if !validName.MatchString(o.Name) {
 		return nil, fmt.Errorf("cluster name %q: want at most 20 lower-case letters, digits and dashes, a letter first", o.Name)
@@ -173,7 +176,11 @@ func (c *Cluster) Kubeconfig(context.Context) ([]byte, error) {
 }
 
 func (c *Cluster) absent() error {
-	return fmt.Errorf("cluster %s does not run: start it with `kubernaut env up`", c.node.Name)
+	command := "kubernaut env up"
+	if c.node.Name != defaultName {
+		command += " --name " + c.node.Name
+	}
+	return fmt.Errorf("cluster %s does not run: start it with `%s`", c.node.Name, command)
 }
 
 func (c *Cluster) lock(ctx context.Context, say func(string)) (func(), error) {

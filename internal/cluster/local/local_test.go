@@ -57,7 +57,7 @@ func TestNothingThereIsAbsent(t *testing.T) {
 	if err != nil || status.State != cluster.Absent {
 		t.Errorf("status %v, %v; want Absent", status.State, err)
 	}
-	if _, err := c.Kubeconfig(t.Context()); err == nil || !strings.Contains(err.Error(), "kubernaut env up") {
+	if _, err := c.Kubeconfig(t.Context()); err == nil || !strings.Contains(err.Error(), "`kubernaut env up`") {
 		t.Errorf("kubeconfig of nothing: %v", err)
 	}
 	if err := c.LoadImage(t.Context(), "x.tar"); err == nil || !strings.Contains(err.Error(), "kubernaut env up") {

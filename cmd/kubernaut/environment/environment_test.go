@@ -1,0 +1,33 @@
+package environment
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"kubernaut.ai/kubernaut/internal/environment"
+	"kubernaut.ai/kubernaut/internal/environment/run"
+)
+
+func TestAFailedUpSaysHowToGoOn(t *testing.T) {
+	failed := &run.Failure{Causes: []run.Cause{{Step: "tekton", Err: errors.New("no image")}}}
+	err := goOn(failed, ownName("other"))
+	if !errors.Is(err, error(failed)) {
+		t.Errorf("the failure itself is lost: %v", err)
+	}
+	for _, want := range []string{
+		"no image", "What became ready stays.", "go on: kubernaut env up --name other", "remove it all: kubernaut env down --name other",
+		"look at it: kubernaut env status --name other, kubernaut env report --name other",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is missing in: %v", want, err)
+		}
+	}
+	if err := goOn(failed, ownName(environment.DefaultName)); strings.Contains(err.Error(), "--name") {
+		t.Errorf("the default environment is named: %v", err)
+	}
+	refused := errors.New("the plan is refused")
+	if err := goOn(refused, ""); err.Error() != refused.Error() {
+		t.Errorf("what has changed nothing is told to be cleaned up: %v", err)
+	}
+}
