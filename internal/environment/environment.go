@@ -69,6 +69,11 @@ func (w *world) components(ctx context.Context) ([]component, error) {
 	if err := errors.Join(imagesErr, clusterErr, tektonErr, productErr); err != nil {
 		return nil, err
 	}
+	if w.options.Cluster == Local {
+		for i := range all { // nothing is compiled on a machine that cannot run it
+			all[i].Needs = append(all[i].Needs, needs(machine)...)
+		}
+	}
 	all = slices.Concat(all, images, clusters, tekton, product, w.databaseComponents())
 	return append(all, w.secretsComponent()), nil
 }

@@ -41,6 +41,7 @@ func TestTheWholePlanIsValid(t *testing.T) {
 		{"postgresql", "secrets"}, {"postgresql", "load-databases"}, {"datastorage", "schema"}, {"datastorage", "redis"},
 		{"migration", "database"}, {"controller", "tekton-definitions"}, {"controller", "accounts"}, {"tekton", "tekton-accounts"},
 		{"tekton", "load-tekton"}, {"push-tools", "registry"}, {"workflows", "secrets"}, {"cluster", "build-containerd"},
+		{"build-kubernetes", "machine"}, {"build-tekton", "machine"},
 	} {
 		if !slices.Contains(p.After(c.step), c.after) {
 			t.Errorf("%s does not wait for %s, only for %v", c.step, c.after, p.After(c.step))

@@ -23,7 +23,7 @@ type programGroup struct {
 // cluster waits for goes first, by the longest way to the end.
 func programGroups() []programGroup {
 	groups := []programGroup{
-		{"kubernetes", []build.Program{build.Kubernetes}, 10 * time.Minute},
+		{"kubernetes", []build.Program{build.Kubernetes}, 13 * time.Minute},
 		{"containerd", []build.Program{build.Containerd, build.ContainerdShim, build.Ctr, build.Pause}, 3 * time.Minute},
 		{"coredns", []build.Program{build.CoreDNS}, 100 * time.Second},
 		{"registry", []build.Program{build.Registry}, 110 * time.Second},

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,18 +28,27 @@ type Finding struct {
 
 const gib = 1 << 30
 
+// What a local cluster takes, in GiB, as it was measured.
+const (
+	cacheRoom   = 4  // programs 1.1, images 1.3, the node's store 1.6
+	buildRoom   = 14 // Go's build cache, once everything is compiled
+	moduleRoom  = 4  // and its cache of modules
+	memory      = 2  // a whole environment peaks at 0.9
+	buildMemory = 4  // the linker of Kubernetes at 3.3
+)
+
 // Check looks at everything that a local cluster needs from the machine.
 func Check(ctx context.Context, cache build.Cache) []Finding {
-	built := true
-	for _, p := range []build.Program{build.Kubernetes, build.Containerd} {
-		_, ok := cache.Lookup(p)
-		built = built && ok
+	compiling := compiles(cache)
+	folders := []folder{{cache.Dir, cacheRoom}}
+	if compiling {
+		folders = append(folders, goCaches(ctx)...)
 	}
 	findings := []Finding{
-		checkRoot(),
-		checkPrograms(),
-		checkDisk(cache.Dir, built),
-		checkMemory(built),
+		checkRoot(os.Geteuid()),
+		checkPrograms(ctx, cache.Source),
+		checkDisk(folders, diskOf),
+		checkMemory(compiling, "/proc/meminfo"),
 		checkPort(),
 		checkGroups(),
 	}
@@ -46,6 +56,15 @@ func Check(ctx context.Context, cache build.Cache) []Finding {
 		findings = append(findings, checkKernel(ctx))
 	}
 	return findings
+}
+
+// compiles tells whether programs of other projects are still to be compiled. Our
+// own take seconds and little else.
+func compiles(cache build.Cache) bool {
+	return slices.ContainsFunc(build.All(), func(p build.Program) bool {
+		_, ok := cache.Lookup(p)
+		return !ok && p.Module != "."
+	})
 }
 
 // blocking joins what keeps a cluster from running.
@@ -59,8 +78,7 @@ func blocking(findings []Finding) error {
 	return errors.Join(errs...)
 }
 
-func checkRoot() Finding {
-	uid := os.Geteuid()
+func checkRoot(uid int) Finding {
 	return Finding{
 		Name: "root", OK: uid == 0, Found: fmt.Sprintf("user id %d", uid),
 		Fix: "run it as root (sudo): namespaces, mounts and control groups need it",
@@ -71,13 +89,12 @@ func checkRoot() Finding {
 // the one that containerd itself uses.
 var pluginNames = []string{"ptp", "host-local", "loopback"}
 
-// checkPrograms looks for what Debian packages bring.
-func checkPrograms() Finding {
-	f := Finding{Name: "programs", OK: true}
+// checkPrograms looks for what Debian packages bring: for what the node itself
+// starts, and, where dpkg is, for all packages of the checkout.
+func checkPrograms(ctx context.Context, checkout string) Finding {
 	var missing []string
 	need := func(pkg string, err error) {
 		if err != nil {
-			f.OK = false
 			missing = append(missing, pkg)
 		}
 	}
@@ -89,12 +106,35 @@ func checkPrograms() Finding {
 		_, err := lookPath(program)
 		need(pkg, err)
 	}
-	f.Found = "all there"
-	if !f.OK {
-		f.Found = "missing " + strings.Join(missing, ", ")
-		f.Fix = "apt-get install -y --no-install-recommends " + strings.Join(missing, " ")
+	missing = append(missing, missingPackages(ctx, checkout)...)
+	slices.Sort(missing)
+	missing = slices.Compact(missing)
+	if len(missing) == 0 {
+		return Finding{Name: "programs", OK: true, Found: "all there"}
 	}
-	return f
+	return Finding{
+		Name: "programs", Found: "missing " + strings.Join(missing, ", "),
+		Fix: "apt-get install -y --no-install-recommends " + strings.Join(missing, " "),
+	}
+}
+
+// missingPackages are those of the checkout's list that dpkg does not know as
+// installed; none where there is no dpkg or no list.
+func missingPackages(ctx context.Context, checkout string) []string {
+	dpkg, err := lookPath("dpkg-query")
+	if err != nil {
+		return nil
+	}
+	raw, err := os.ReadFile(filepath.Join(checkout, "packages.txt"))
+	if err != nil {
+		return nil
+	}
+	wanted := strings.Fields(string(raw))
+	// It fails when one of them is unknown; what it prints is true all the same.
+	out, _ := exec.CommandContext(ctx, dpkg, append([]string{"-W", "-f", "${Package} ${db:Status-Status}\n"}, wanted...)...).Output()
+	return slices.DeleteFunc(wanted, func(pkg string) bool {
+		return slices.Contains(strings.Split(string(out), "\n"), pkg+" installed")
+	})
 }
 
 func findRunc() (string, error) { return lookPath("runc") }
@@ -123,44 +163,83 @@ func findCNI() (string, error) {
 	return "", fmt.Errorf("the network plugins %s are in no known folder: install containernetworking-plugins (`make deps`)", strings.Join(pluginNames, ", "))
 }
 
-// checkDisk wants room for the node, and for compiling it where that is to come:
-// measured, Go's caches take 9 GiB.
-func checkDisk(dir string, built bool) Finding {
-	want := uint64(14)
-	if built {
-		want = 3
+// folder is one that gets that many GiB.
+type folder struct {
+	path string
+	want uint64
+}
+
+// goCaches are the folders of the compiler. Where there is none, compiling says so.
+func goCaches(ctx context.Context) []folder {
+	out, err := exec.CommandContext(ctx, "go", "env", "GOCACHE", "GOMODCACHE").Output()
+	paths := strings.Fields(string(out))
+	if err != nil || len(paths) != 2 {
+		return nil
 	}
-	for ; ; dir = filepath.Dir(dir) { // the cache may not be there yet
+	return []folder{{paths[0], buildRoom}, {paths[1], moduleRoom}}
+}
+
+// disk is a file system.
+type disk struct {
+	number uint64
+	free   uint64 // bytes
+}
+
+// diskOf is the disk that a folder is on, or will be on when it is made.
+func diskOf(path string) (disk, error) {
+	for ; ; path = filepath.Dir(path) {
 		var fs unix.Statfs_t
-		err := unix.Statfs(dir, &fs)
-		if errors.Is(err, os.ErrNotExist) && dir != "/" {
+		var at unix.Stat_t
+		err := errors.Join(unix.Statfs(path, &fs), unix.Stat(path, &at))
+		if errors.Is(err, os.ErrNotExist) && path != "/" {
 			continue
 		}
-		if err != nil {
-			return Finding{Name: "disk", Found: err.Error(), Fix: "name a folder for the cache with KUBERNAUT_CACHE"}
-		}
-		free := fs.Bavail * uint64(fs.Bsize)
-		return Finding{
-			Name: "disk", OK: free >= want*gib, Found: fmt.Sprintf("%.1f GiB free at %s, %d needed", float64(free)/gib, dir, want),
-			Fix: "free some, or name a folder on another disk with KUBERNAUT_CACHE",
-		}
+		return disk{at.Dev, fs.Bavail * uint64(fs.Bsize)}, err
 	}
 }
 
-// checkMemory wants what was measured: 1.6 GiB for a node with everything on it,
-// 3.3 GiB for compiling Kubernetes.
-func checkMemory(built bool) Finding {
-	want := 4.0
-	if built {
-		want = 2.0
+// checkDisk wants room on every disk for all folders that are on it.
+func checkDisk(folders []folder, look func(path string) (disk, error)) Finding {
+	f := Finding{Name: "disk", OK: true, Fix: "free some, or name folders on another disk with KUBERNAUT_CACHE, GOCACHE and GOMODCACHE"}
+	type load struct {
+		disk
+		first string
+		want  uint64
 	}
-	raw, err := os.ReadFile("/proc/meminfo")
+	var loads []*load
+	for _, folder := range folders {
+		d, err := look(folder.path)
+		if err != nil {
+			return Finding{Name: f.Name, Found: err.Error(), Fix: f.Fix}
+		}
+		i := slices.IndexFunc(loads, func(l *load) bool { return l.number == d.number })
+		if i < 0 {
+			i, loads = len(loads), append(loads, &load{disk: d, first: folder.path})
+		}
+		loads[i].want += folder.want
+	}
+	var found []string
+	for _, l := range loads {
+		f.OK = f.OK && l.free >= l.want*gib
+		found = append(found, fmt.Sprintf("%.1f GiB free at %s, %d needed", float64(l.free)/gib, l.first, l.want))
+	}
+	f.Found = strings.Join(found, "; ")
+	return f
+}
+
+// checkMemory wants what a node takes, or a compiler.
+func checkMemory(compiling bool, meminfo string) Finding {
+	want := memory
+	if compiling {
+		want = buildMemory
+	}
+	raw, err := os.ReadFile(meminfo)
 	if err != nil {
 		return Finding{Name: "memory", Found: err.Error(), Fix: "mount /proc"}
 	}
-	have := float64(available(raw)) / gib
+	have := available(raw)
 	return Finding{
-		Name: "memory", OK: have >= want, Found: fmt.Sprintf("%.1f GiB available, %.0f needed", have, want),
+		Name: "memory", OK: have >= uint64(want)*gib, Found: fmt.Sprintf("%.1f GiB available, %d needed", float64(have)/gib, want),
 		Fix: "end other programs, or add memory",
 	}
 }

@@ -263,6 +263,77 @@ func TestMemoryThatIsAvailable(t *testing.T) {
 	}
 }
 
+func TestWithoutRootItSaysWhatToDo(t *testing.T) {
+	if f := checkRoot(0); !f.OK {
+		t.Errorf("root: %+v", f)
+	}
+	err := blocking([]Finding{checkRoot(65534)})
+	if err == nil || err.Error() != "root: user id 65534: run it as root (sudo): namespaces, mounts and control groups need it" {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRoomOnDisks(t *testing.T) {
+	folders := []folder{{"/home/cache", 4}, {"/home/go/build", 14}, {"/mod", 4}}
+	for _, c := range []struct {
+		why        string
+		home, root uint64 // GiB free
+		want       string
+	}{
+		{"enough on both", 18, 4, ""},
+		{"together too much for one", 17, 4, "disk: 17.0 GiB free at /home/cache, 18 needed; 4.0 GiB free at /mod, 4 needed: free some, or name folders on another disk with KUBERNAUT_CACHE, GOCACHE and GOMODCACHE"},
+		{"the other is full", 20, 0, "0.0 GiB free at /mod, 4 needed"},
+	} {
+		err := blocking([]Finding{checkDisk(folders, func(path string) (disk, error) {
+			if strings.HasPrefix(path, "/home") {
+				return disk{1, c.home * gib}, nil
+			}
+			return disk{2, c.root * gib}, nil
+		})})
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.why, err, c.want)
+		}
+	}
+	err := blocking([]Finding{checkDisk(folders, func(string) (disk, error) { return disk{}, os.ErrPermission })})
+	if err == nil || !strings.Contains(err.Error(), "permission denied") {
+		t.Errorf("a folder that nobody may look at: %v", err)
+	}
+	if d, err := diskOf(filepath.Join(t.TempDir(), "not", "there")); err != nil || d.free == 0 {
+		t.Errorf("a folder that is not there yet: %+v, %v", d, err)
+	}
+}
+
+func TestTooLittleMemory(t *testing.T) {
+	meminfo := filepath.Join(t.TempDir(), "meminfo")
+	if err := os.WriteFile(meminfo, []byte("MemTotal: 9999999 kB\nMemAvailable: 3145728 kB\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if f := checkMemory(false, meminfo); !f.OK {
+		t.Errorf("for a node: %+v", f)
+	}
+	err := blocking([]Finding{checkMemory(true, meminfo)})
+	if err == nil || err.Error() != "memory: 3.0 GiB available, 4 needed: end other programs, or add memory" {
+		t.Errorf("for a compiler: %v", err)
+	}
+	if f := checkMemory(false, meminfo+".none"); f.OK || f.Fix == "" {
+		t.Errorf("nothing to read: %+v", f)
+	}
+}
+
+func TestMissingPackagesAreNamed(t *testing.T) {
+	if _, err := lookPath("dpkg-query"); err != nil {
+		t.Skip("this is no Debian")
+	}
+	checkout := t.TempDir()
+	if err := os.WriteFile(filepath.Join(checkout, "packages.txt"), []byte("dpkg\nno-such-package\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := checkPrograms(t.Context(), checkout)
+	if f.OK || !strings.Contains(f.Found, "no-such-package") || strings.Contains(f.Found, "dpkg") || !strings.Contains(f.Fix, "apt-get install") {
+		t.Errorf("got %+v", f)
+	}
+}
+
 func TestFindingsSayWhatToDo(t *testing.T) {
 	err := blocking([]Finding{{Name: "root", OK: true}, {Name: "disk", Found: "1 GiB free", Fix: "free some"}})
 	if err == nil || err.Error() != "disk: 1 GiB free: free some" {

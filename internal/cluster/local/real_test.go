@@ -309,4 +309,11 @@ func TestComponentThatCannotStart(t *testing.T) {
 	if folders := belongings(t, c).folders; len(folders) > 0 {
 		t.Errorf("left behind: %v", folders)
 	}
+	c.options.Keep = true
+	if err := c.Up(t.Context(), func(string) {}); err == nil || !strings.Contains(err.Error(), "etcd ended 3 times") {
+		t.Fatalf("kept for a look: %v", err)
+	}
+	if !initOf(t, c).alive() {
+		t.Error("a node that was to be kept has ended")
+	}
 }
