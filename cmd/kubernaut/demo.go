@@ -17,21 +17,22 @@ a row, how a failure is told, and the audit trail of it all. The environment sta
 kubernaut env down`
 
 func newDemo(f *cli.Factory) *cobra.Command {
-	var show string
+	var name, show string
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "See everything work: a broken Deployment is healed",
 		Long:  demoHelp,
 		Args:  cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return play(cmd.Context(), f, show)
+			return play(cmd.Context(), f, name, show)
 		},
 	}
+	cmd.Flags().StringVar(&name, "name", environment.DefaultName, "`name` of the environment")
 	cmd.Flags().StringVar(&show, "progress", "auto", "how progress is shown: tty, plain or auto")
 	return cmd
 }
 
-func play(ctx context.Context, f *cli.Factory, show string) error {
+func play(ctx context.Context, f *cli.Factory, name, show string) error {
 	if show == "json" {
 		return cli.Usagef("--progress json: a demonstration is for people; it is one of auto, tty, plain")
 	}
@@ -41,8 +42,8 @@ func play(ctx context.Context, f *cli.Factory, show string) error {
 	}
 	err = demo.Run(ctx, demo.Options{
 		IO: f.IO, Now: f.Now, Width: cmdenvironment.Width(),
-		Environment: environment.Options{Name: environment.DefaultName},
+		Environment: environment.Options{Name: name},
 		Display:     display,
 	})
-	return cli.WhenInterrupted(ctx, err, "What is built and started stays. Go on: kubernaut demo; remove it: kubernaut env down")
+	return cli.WhenInterrupted(ctx, err, demo.Named("What is built and started stays. Go on: kubernaut demo; remove it: kubernaut env down", name))
 }

@@ -35,7 +35,7 @@ func (s *stage) clearBlock(ctx context.Context, workflow string) error {
 	if err := s.cluster.Client.Patch(ctx, rt, client.RawPatch(types.MergePatchType, patch)); err != nil {
 		return connect.Explain(fmt.Errorf("clearing the block of %s: %w", workflow, err))
 	}
-	return until(ctx, s.cluster, expected{
+	return s.until(ctx, expected{
 		what: "waiting until the block is cleared", list: list, where: where, within: 30 * time.Second,
 		holds: func() (bool, string) {
 			_, still := blockOf(list, workflow)

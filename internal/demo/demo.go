@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -36,18 +37,19 @@ type act struct {
 	title string
 	play  func(context.Context, *stage) error
 	next  string // what to do when it fails
+	shows bool   // it shows its progress itself
 }
 
 var acts = []act{
-	{"The machine", checkMachine, "install or free what is named, then run it again: kubernaut demo"},
-	{"The environment", bringUp, "look at what failed: kubernaut env status; then run it again: kubernaut demo"},
-	{"Something breaks", breakPayment, "look at the Deployment: kubectl -n payment describe deployment,pods"},
-	{"The remedy is registered", register, "look at Data Storage and the registry: kubectl -n kubernaut-system get pods"},
-	{"The remedy heals it", heal, "look at the execution: kubernaut get -n payment; kubernaut explain NAME -n payment"},
-	{"Once more: it is left alone", healAgain, "look at the target: kubernaut targets"},
-	{"Another one fails", fail, "look at the execution: kubernaut explain NAME -n payment"},
-	{"The audit trail", showTrail, "look at the trail: kubernaut audit list"},
-	{"What was built", summarise, ""},
+	{"The machine", checkMachine, "install or free what is named, then run it again: kubernaut demo", false},
+	{"The environment", bringUp, "look at what failed: kubernaut env status; then run it again: kubernaut demo", true},
+	{"Something breaks", breakPayment, "look at the Deployment: kubectl -n payment describe deployment,pods", false},
+	{"The remedy is registered", register, "look at Data Storage and the registry: kubectl -n kubernaut-system get pods", false},
+	{"The remedy heals it", heal, "look at the execution: kubernaut get -n payment; kubernaut explain NAME -n payment", false},
+	{"Once more: it is left alone", healAgain, "look at the target: kubernaut targets", false},
+	{"Another one fails", fail, "look at the execution: kubernaut explain NAME -n payment", false},
+	{"The audit trail", showTrail, "look at the trail: kubernaut audit list", false},
+	{"What was built", summarise, "", false},
 }
 
 // stage is what the acts share.
@@ -55,8 +57,10 @@ type stage struct {
 	Options
 	cache   build.Cache
 	cluster *connect.Cluster
-	report  report.Report
-	caseID  string // correlation id of everything the demonstration does
+	heart   *heart
+	began   time.Time
+	report  report.Report // of how the environment came up
+	caseID  string        // correlation id of everything the demonstration does
 	played  []*v1alpha1.WorkflowExecution
 }
 
@@ -67,17 +71,27 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	s := &stage{Options: o, cache: cache, caseID: "demo-" + o.Now().UTC().Format("20060102-150405")}
+	s := &stage{Options: o, cache: cache, began: o.Now(), heart: &heart{out: o.IO.Out}, caseID: "demo-" + o.Now().UTC().Format("20060102-150405")}
+	s.IO.Out = s.heart
 	for i, a := range acts {
 		s.heading(i+1, a.title)
-		if err := a.play(ctx, s); err != nil {
-			return failed(ctx, a, err)
+		if err := s.perform(ctx, a); err != nil {
+			return s.failed(ctx, a, err)
 		}
 	}
 	return nil
 }
 
-func failed(ctx context.Context, a act, err error) error {
+// perform plays one act, and speaks where it would be silent.
+func (s *stage) perform(ctx context.Context, a act) error {
+	if !a.shows {
+		defer s.heart.doing(strings.ToLower(a.title))()
+		defer s.heart.beat(s.IO.OutPaint.Faint)()
+	}
+	return a.play(ctx, s)
+}
+
+func (s *stage) failed(ctx context.Context, a act, err error) error {
 	if ctx.Err() != nil {
 		return err // an interruption has no other cause
 	}
@@ -85,7 +99,18 @@ func failed(ctx context.Context, a act, err error) error {
 	if a.next == "" {
 		return err
 	}
-	return errors.Join(err, errors.New("next: "+a.next))
+	return errors.Join(err, errors.New("next: "+Named(a.next, s.Environment.Name)))
+}
+
+var environmentCommand = regexp.MustCompile(`kubernaut (demo|env [a-z]+)`)
+
+// Named names the environment in the commands of a text, unless it is the default
+// one.
+func Named(text, name string) string {
+	if name == environment.DefaultName {
+		return text
+	}
+	return environmentCommand.ReplaceAllString(text, "$0 --name "+name)
 }
 
 func (s *stage) heading(number int, title string) {

@@ -15,6 +15,7 @@ import (
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
 	"kubernaut.ai/kubernaut/internal/connect"
+	"kubernaut.ai/kubernaut/internal/environment/report"
 	"kubernaut.ai/kubernaut/internal/follow"
 	"kubernaut.ai/kubernaut/internal/workflow"
 	"kubernaut.ai/kubernaut/workflows"
@@ -76,7 +77,20 @@ func heal(ctx context.Context, s *stage) error {
 		return err
 	}
 	s.shown("it is healthy: %s pods ready with a limit of %s", "1 of 1", goodLimit)
+	s.shown("%s", healedAfter(s.Now().Sub(s.began), s.report))
 	return nil
+}
+
+// healLimit is how long it may take from the start of a demonstration, for which
+// nothing has to be compiled, until the Deployment is healthy.
+const healLimit = 90 * time.Second
+
+func healedAfter(took time.Duration, r report.Report) string {
+	text := fmt.Sprintf("healed %s after the start", took.Round(time.Second))
+	if slices.ContainsFunc(r.Steps, func(step report.Step) bool { return strings.HasPrefix(step.Name, "build-") && step.Seconds > 1 }) {
+		return text + fmt.Sprintf(", with what had to be compiled (limit without: %s)", healLimit)
+	}
+	return text + fmt.Sprintf(" (limit %s)", healLimit)
 }
 
 // healAgain runs the remedy once more: a target that was just remedied is left
@@ -139,6 +153,7 @@ func (s *stage) play(ctx context.Context, ex *v1alpha1.WorkflowExecution) (*v1al
 		return nil, connect.Explain(fmt.Errorf("creating an execution of %s: %w", ex.Spec.WorkflowRef.WorkflowID, err))
 	}
 	s.say("WorkflowExecution %s: %s on %s", s.IO.OutPaint.Accent(ex.Name), ex.Spec.WorkflowRef.WorkflowID, ex.Spec.TargetResource)
+	defer s.heart.doing("following execution " + ex.Name)()
 	ended, err := follow.Execution(ctx, s.cluster, client.ObjectKeyFromObject(ex), follow.Printer(s.IO.Out, s.IO.OutPaint, s.Now()))
 	if err != nil {
 		return nil, connect.Explain(err)
@@ -151,7 +166,7 @@ func (s *stage) play(ctx context.Context, ex *v1alpha1.WorkflowExecution) (*v1al
 // audit trail has acknowledged all its events.
 func (s *stage) settled(ctx context.Context, ex *v1alpha1.WorkflowExecution) error {
 	list := &v1alpha1.WorkflowExecutionList{}
-	return until(ctx, s.cluster, expected{
+	return s.until(ctx, expected{
 		what: "waiting until the target is free and the audit trail of " + ex.Name + " complete", list: list, within: time.Minute,
 		where: []client.ListOption{client.InNamespace(namespace), client.MatchingFields{"metadata.name": ex.Name}},
 		holds: func() (bool, string) {

@@ -50,7 +50,7 @@ func breakPayment(ctx context.Context, s *stage) error {
 	}
 	s.say("Deployment %s wants %d MiB of memory and may have %s.", s.IO.OutPaint.Accent(namespace+"/"+workload), cacheMiB, lowLimit)
 	pods := &corev1.PodList{}
-	err = until(ctx, s.cluster, expected{
+	err = s.until(ctx, expected{
 		what: "waiting until payment-api is OOM-killed and started again", list: pods, where: ofWorkload, within: 2 * time.Minute,
 		holds: func() (bool, string) { return killed(pods), podStates(pods) },
 	})
@@ -68,8 +68,8 @@ func breakPayment(ctx context.Context, s *stage) error {
 func (s *stage) paymentImage(ctx context.Context) (string, error) {
 	program := build.Program{Name: "payment", Module: ".", Package: "./internal/demo/payment"}
 	store := image.Store{Dir: filepath.Join(s.cache.Dir, "images"), Programs: s.cache}
-	quiet := func(string) {} // it is small: seconds
-	archive, err := store.Archive(ctx, image.FromProgram("payment", "/payment", program), quiet)
+	defer s.heart.doing("making the image of " + workload)()
+	archive, err := store.Archive(ctx, image.FromProgram("payment", "/payment", program), func(string) {}) // the heart speaks
 	if err != nil {
 		return "", err
 	}
@@ -110,7 +110,7 @@ func (s *stage) clear(ctx context.Context) error {
 		return connect.Explain(fmt.Errorf("removing the healed %s/%s: %w", namespace, workload, err))
 	}
 	left := &appsv1.DeploymentList{} // it goes after its pods
-	return until(ctx, s.cluster, expected{
+	return s.until(ctx, expected{
 		what: "waiting until the Deployment of the last demonstration is gone", list: left, where: ofWorkload, within: time.Minute,
 		holds: func() (bool, string) { return len(left.Items) == 0, "its pods are still ending" },
 	})
@@ -212,7 +212,7 @@ func (s *stage) podTable(pods *corev1.PodList) *terminal.Table {
 func (s *stage) healthy(ctx context.Context) error {
 	list := &appsv1.DeploymentList{}
 	where := []client.ListOption{client.InNamespace(namespace), client.MatchingFields{"metadata.name": workload}}
-	err := until(ctx, s.cluster, expected{
+	err := s.until(ctx, expected{
 		what: "waiting until payment-api is healthy", list: list, where: where, within: time.Minute,
 		holds: func() (bool, string) { return rolledOut(list) },
 	})
@@ -220,7 +220,7 @@ func (s *stage) healthy(ctx context.Context) error {
 		return err
 	}
 	pods := &corev1.PodList{}
-	return until(ctx, s.cluster, expected{
+	return s.until(ctx, expected{
 		what: "waiting until only the healthy pod is left", list: pods, where: ofWorkload, within: time.Minute,
 		holds: func() (bool, string) {
 			if len(pods.Items) != 1 || len(pods.Items[0].Status.ContainerStatuses) != 1 || !pods.Items[0].Status.ContainerStatuses[0].Ready {

@@ -12,6 +12,7 @@ import (
 
 	datastorage "kubernaut.ai/kubernaut/api/datastorage/v1"
 	"kubernaut.ai/kubernaut/api/v1alpha1"
+	"kubernaut.ai/kubernaut/internal/environment"
 	"kubernaut.ai/kubernaut/internal/terminal"
 	"kubernaut.ai/kubernaut/internal/trail"
 )
@@ -77,9 +78,9 @@ func summarise(_ context.Context, s *stage) error {
 	s.say("%s", s.IO.OutPaint.Bold("Where things are"))
 	where := terminal.Table{Blank: true}
 	where.Add(terminal.Plain("cluster", s.cluster.Config.Host)...)
-	where.Add(terminal.Plain("kubeconfig", "kubernaut env kubeconfig > FILE (your own is untouched)")...)
+	where.Add(terminal.Plain("kubeconfig", Named("kubernaut env kubeconfig", s.Environment.Name)+" > FILE (your own is untouched)")...)
 	where.Add(terminal.Plain("programs, images", s.cache.Dir)...)
-	where.Add(terminal.Plain("logs", "kubernaut env status")...)
+	where.Add(terminal.Plain("logs", Named("kubernaut env status", s.Environment.Name))...)
 	if err := where.Write(s.IO.Out); err != nil {
 		return err
 	}
@@ -97,8 +98,11 @@ func summarise(_ context.Context, s *stage) error {
 	if path := outOfPath(); path != "" {
 		tries = append([][2]string{{"export PATH=" + path + ":$PATH", "so that kubernaut is found"}}, tries...)
 	}
+	if s.Environment.Name != environment.DefaultName {
+		tries = append([][2]string{{"export KUBECONFIG=FILE", "so that the commands below mean this environment; see above"}}, tries...)
+	}
 	for _, try := range tries {
-		next.Add(terminal.Cell{Text: "  " + try[0], Style: s.IO.OutPaint.Accent}, terminal.Cell{Text: try[1], Style: s.IO.OutPaint.Faint})
+		next.Add(terminal.Cell{Text: "  " + Named(try[0], s.Environment.Name), Style: s.IO.OutPaint.Accent}, terminal.Cell{Text: try[1], Style: s.IO.OutPaint.Faint})
 	}
 	return next.Write(s.IO.Out)
 }

@@ -24,7 +24,9 @@ type expected struct {
 
 // until waits until e holds. It reads the objects, and reads them again whenever
 // a watch says that one of them changed.
-func until(ctx context.Context, c *connect.Cluster, e expected) error {
+func (s *stage) until(ctx context.Context, e expected) error {
+	defer s.heart.doing(e.what)()
+	c := s.cluster
 	within, cancel := context.WithTimeout(ctx, e.within)
 	defer cancel()
 	state := "nothing was seen"
