@@ -1,11 +1,13 @@
 # Kubernaut. `make help` lists what there is; two targets do everything:
 #   make demo    a real cluster, a broken Deployment, a remedy, the audit trail
-#   make test    every check
+#   make test    all tests on this machine, but what takes hours (make test-full)
 
 SHELL       := /bin/bash -o pipefail
 export CGO_ENABLED := 0
 export GOFLAGS     := -trimpath -buildvcs=false
 TALLY       := go run ./test/tally
+# What tests leave for whoever looks at a failure: reports, diagnoses.
+export KUBERNAUT_ARTEFACTS ?= $(CURDIR)/bin/artefacts
 KUBERNAUT   := bin/kubernaut
 
 .DEFAULT_GOAL := help
@@ -40,15 +42,16 @@ bench: root build ## measures, each beside its limit: with 50,000 finished execu
 	$(KUBERNAUT) env build
 	go test -run '^$$' -bench . -benchtime 1x -p 1 -timeout 180m ./...
 
-bench-env: build ## how long a warm environment takes to come up, three times; the numbers are kept
+bench-env: root build ## how long a warm environment takes to come up, three times; the numbers are kept
 	$(KUBERNAUT) env build
 	go test -run '^$$' -bench EnvironmentUp -benchtime 3x -timeout 30m ./test/bringup
 
-soak: ## ten minutes of random crashes and broken connections around Data Storage
+soak: deps ## ten minutes of random crashes and broken connections around Data Storage
 	KUBERNAUT_SOAK=10m go test -json -run TestSoak -timeout 30m ./cmd/datastorage | $(TALLY)
 
 verify: generate lint ## generated files up to date, formatting, lint, the import rule
 	@git diff --exit-code --stat -- . || { echo "verify: generated or formatted files differ from what is committed (see above): run 'make generate' and commit"; exit 1; }
+	@new="$$(git ls-files --others --exclude-standard -- charts/kubernaut/crds '*zz_generated*' '*.gen.go')"; [ -z "$$new" ] || { echo "verify: generated and not committed:"; echo "$$new"; exit 1; }
 	@! git grep -nE '^(<<<<<<<|>>>>>>>)( |$$)' || { echo 'verify: marks of a merge were committed (see above)'; exit 1; }
 	go test -short -run Import ./test/imports
 

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"os/exec"
@@ -32,7 +33,9 @@ func realCluster(t *testing.T, name string) *Cluster {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			_ = exec.Command("cp", "-r", c.node.path("logs"), filepath.Join(os.TempDir(), "kubernaut-logs-"+name)).Run()
+			dir := cmp.Or(os.Getenv("KUBERNAUT_ARTEFACTS"), os.TempDir())
+			_ = os.MkdirAll(dir, 0o755) // without it there is only less to look at
+			_ = exec.Command("cp", "-r", c.node.path("logs"), filepath.Join(dir, "kubernaut-logs-"+name)).Run()
 		}
 		if err := c.Down(context.Background()); err != nil {
 			t.Error(err)
