@@ -18,7 +18,7 @@ import (
 // told is what a demonstration prints when all is as it should be.
 var told = []string{
 	`✓ it is broken: the kernel kills it again and again`,
-	`✓ increase-memory@1\.0\.0 is registered, as \S+@sha256:[0-9a-f]{64}`,
+	`✓ increase-memory@1\.0\.0 is registered, as sha256:[0-9a-f]{64}`,
 	`✓ it is healthy: 1 of 1 pods ready with a limit of 256Mi`,
 	`✓ healed \S+ after the start`,
 	`Skipped +RecentlyRemediated: `,
