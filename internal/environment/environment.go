@@ -31,6 +31,11 @@ const DefaultName = "local"
 // ErrNotRunning says that there is no running environment of that name.
 var ErrNotRunning = errors.New("no environment is running; start one with `kubernaut env up`")
 
+// notRunning is ErrNotRunning in words that name the environment.
+type notRunning struct{ error }
+
+func (notRunning) Is(target error) bool { return target == ErrNotRunning }
+
 // Options say which environment is meant and how much of it.
 type Options struct {
 	Place                             // where it runs
@@ -250,7 +255,11 @@ func LastReport(name string) (report.Report, error) {
 	}
 	raw, err := os.ReadFile(w.dir("report.json"))
 	if errors.Is(err, os.ErrNotExist) {
-		return report.Report{}, fmt.Errorf("no `kubernaut env up` of environment %s has left a report: %w", w.options.Name, ErrNotRunning)
+		command := "kubernaut env up"
+		if w.options.Name != DefaultName {
+			command += " --name " + w.options.Name
+		}
+		return report.Report{}, notRunning{fmt.Errorf("no `%s` has left a report", command)}
 	}
 	if err != nil {
 		return report.Report{}, err
@@ -312,7 +321,7 @@ func Kubeconfig(ctx context.Context, name string) ([]byte, error) {
 	}
 	raw, err := c.Kubeconfig(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%w (%w)", ErrNotRunning, err)
+		return nil, notRunning{err}
 	}
 	return raw, nil
 }

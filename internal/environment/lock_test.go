@@ -3,6 +3,7 @@ package environment
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"kubernaut.ai/kubernaut/internal/environment/progress"
@@ -46,6 +47,17 @@ func TestWaitingForAnotherProcessIsTold(t *testing.T) {
 		}
 		if want := "waiting for another process that works on environment test"; n.said != want {
 			t.Errorf("%s says %q, want %q", name, n.said, want)
+		}
+	}
+}
+
+func TestAnEnvironmentThatDoesNotRunIsNamed(t *testing.T) {
+	t.Setenv("KUBERNAUT_CACHE", t.TempDir())
+	_, kubeconfigErr := Kubeconfig(t.Context(), "other")
+	_, reportErr := LastReport("other")
+	for _, err := range []error{kubeconfigErr, reportErr} {
+		if !errors.Is(err, ErrNotRunning) || !strings.Contains(err.Error(), "kubernaut env up --name other`") || strings.Contains(err.Error(), "env up`") {
+			t.Errorf("got %v", err)
 		}
 	}
 }
