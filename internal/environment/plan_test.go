@@ -1,6 +1,9 @@
 package environment
 
 import (
+	"errors"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -221,5 +224,49 @@ func TestUnfilledWebhooks(t *testing.T) {
 		if diff := cmp.Diff(c.want, unfilled(u)); diff != "" {
 			t.Errorf("%s: %s", c.why, diff)
 		}
+	}
+}
+
+// A probe that asks a port which its container does not declare is taken for a
+// wrong one when nobody answers there yet.
+func TestProbesAskPortsThatAreDeclared(t *testing.T) {
+	t.Setenv("KUBERNAUT_CACHE", t.TempDir())
+	w, err := newWorld(Options{Name: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.found = found{version: kubernetesVersion}
+	rendered, renderErr := w.render(t.Context())
+	tekton, tektonErr := w.tekton(nil)
+	dns, dnsErr := w.dnsObjects()
+	if err := errors.Join(renderErr, tektonErr, dnsErr); err != nil {
+		t.Fatal(err)
+	}
+	probes := 0
+	for _, u := range slices.Concat(slices.Concat(slices.Collect(maps.Values(rendered))...), tekton.programs, dns) {
+		containers, _, _ := unstructured.NestedSlice(u.Object, "spec", "template", "spec", "containers")
+		for _, raw := range containers {
+			c := raw.(map[string]any)
+			declared := map[string]bool{}
+			ports, _, _ := unstructured.NestedSlice(c, "ports")
+			for _, raw := range ports {
+				port := raw.(map[string]any)
+				declared[fmt.Sprint(port["containerPort"])], declared[fmt.Sprint(port["name"])] = true, true
+			}
+			for _, kind := range []string{"startupProbe", "readinessProbe", "livenessProbe"} {
+				for _, how := range []string{"httpGet", "tcpSocket"} {
+					port, there, _ := unstructured.NestedFieldNoCopy(c, kind, how, "port")
+					if !there {
+						continue
+					}
+					if probes++; !declared[fmt.Sprint(port)] {
+						t.Errorf("%s %s: the %s of container %s asks port %v, and only %v are declared", u.GetKind(), u.GetName(), kind, c["name"], port, declared)
+					}
+				}
+			}
+		}
+	}
+	if probes < 6 {
+		t.Errorf("only %d probes were looked at", probes)
 	}
 }
