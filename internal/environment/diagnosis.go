@@ -55,7 +55,7 @@ func (f *FailedUp) Error() string {
 		}
 		text += "; failed: " + strings.Join(steps, ", ")
 	}
-	return text + "\n" + strings.TrimRight(f.Text(), "\n") + "\nLook again: kubernaut env diagnose; kubectl is used with: kubernaut env kubeconfig > FILE"
+	return text + "\n" + strings.TrimRight(f.Text(), "\n")
 }
 
 // Unwrap gives what the steps said to errors.Is and errors.As.
@@ -85,7 +85,7 @@ func Diagnose(ctx context.Context, o Options) (Seen, error) {
 	last := w.lastJournal()
 	up := w.lastUp(last)
 	if status.State == cluster.Absent && len(up.steps) == 0 {
-		return Seen{}, ErrNotRunning
+		return Seen{}, notRunning{fmt.Errorf("no environment is running; start one with `%s`", w.upCommand())}
 	}
 	seen, err := w.diagnose(ctx, status, up)
 	if err != nil {

@@ -210,7 +210,7 @@ func unpacked(t *testing.T, seen Seen) map[string]string {
 func TestAFailedUpTellsTheCausesAndNotTheSteps(t *testing.T) {
 	failure := &run.Failure{Causes: []run.Cause{{Step: "web", Err: errors.New("not ready in time")}}}
 	f := &FailedUp{diagnose.Diagnosis{Findings: []diagnose.Finding{{Code: diagnose.ContainerCrash, Sentence: "it ends with exit code 3", Hopeless: true}}}, failure}
-	if text := f.Error(); !strings.HasPrefix(text, "the environment does not come up; failed: web\nContainerCrash: it ends with exit code 3\n") {
+	if text := f.Error(); text != "the environment does not come up; failed: web\nContainerCrash: it ends with exit code 3" {
 		t.Errorf("got %s", text)
 	}
 	var inner *run.Failure

@@ -247,6 +247,14 @@ func (w *world) keep(r report.Report) error {
 	return nil
 }
 
+// upCommand is what brings this environment up.
+func (w *world) upCommand() string {
+	if w.options.Name == DefaultName {
+		return "kubernaut env up"
+	}
+	return "kubernaut env up --name " + w.options.Name
+}
+
 // LastReport is the report of the last Up of that environment.
 func LastReport(name string) (report.Report, error) {
 	w, err := existing(Options{Name: name})
@@ -255,11 +263,7 @@ func LastReport(name string) (report.Report, error) {
 	}
 	raw, err := os.ReadFile(w.dir("report.json"))
 	if errors.Is(err, os.ErrNotExist) {
-		command := "kubernaut env up"
-		if w.options.Name != DefaultName {
-			command += " --name " + w.options.Name
-		}
-		return report.Report{}, notRunning{fmt.Errorf("no `%s` has left a report", command)}
+		return report.Report{}, notRunning{fmt.Errorf("no `%s` has left a report", w.upCommand())}
 	}
 	if err != nil {
 		return report.Report{}, err

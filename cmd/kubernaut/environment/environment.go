@@ -135,8 +135,8 @@ func goOn(err error, own string) error {
 	if !errors.As(err, &failure) || len(failure.Causes) == 0 {
 		return err
 	}
-	return fmt.Errorf("%w\nWhat became ready stays. When the cause is mended, go on: kubernaut env up%s; remove it all: kubernaut env down%s; look at it: kubernaut env status%s, kubernaut env report%s",
-		err, own, own, own, own)
+	return fmt.Errorf("%w\nWhat became ready stays. When the cause is mended, go on: kubernaut env up%s; remove it all: kubernaut env down%s; look at it: kubernaut env diagnose%s, kubernaut env report%s; kubectl is used with: kubernaut env kubeconfig%s > FILE",
+		err, own, own, own, own, own)
 }
 
 // ownName is what commands need to be told of an environment that is not the

@@ -17,7 +17,7 @@ func TestAFailedUpSaysHowToGoOn(t *testing.T) {
 	}
 	for _, want := range []string{
 		"no image", "What became ready stays.", "go on: kubernaut env up --name other", "remove it all: kubernaut env down --name other",
-		"look at it: kubernaut env status --name other, kubernaut env report --name other",
+		"look at it: kubernaut env diagnose --name other, kubernaut env report --name other; kubectl is used with: kubernaut env kubeconfig --name other > FILE",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is missing in: %v", want, err)
