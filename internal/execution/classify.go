@@ -58,6 +58,9 @@ func stoppedByUs(r Run, waited *v1alpha1.Waiting) (Failure, bool) {
 	f := Failure{Reason: r.StopReason, Message: said(r.Reason, r.Message), TaskIndex: -1}
 	if waited != nil && waited.Reason == string(r.StopReason) {
 		f.Message = waited.Message
+		if task, ok := onlyFailed(r); ok {
+			f.Task, f.TaskIndex = task.Name, task.Index
+		}
 	}
 	return f, r.StopReason != "" && r.Cancelled
 }
@@ -228,6 +231,20 @@ func firstFailed(r Run) (Task, bool) {
 		_, own := taskReasons[t.Reason]
 		_, foundOwn := taskReasons[found.Reason]
 		if !ok || own && !foundOwn || own == foundOwn && t.Index < found.Index {
+			found, ok = t, true
+		}
+	}
+	return found, ok
+}
+
+// onlyFailed is the task that was stopped with its run, when it was one alone: of
+// several nobody knows which was waited for.
+func onlyFailed(r Run) (found Task, ok bool) {
+	for _, t := range r.Tasks {
+		if t.Failed && ok {
+			return Task{}, false
+		}
+		if t.Failed {
 			found, ok = t, true
 		}
 	}
