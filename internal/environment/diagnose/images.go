@@ -93,6 +93,7 @@ func (c container) classified(f Finding, text string) (Finding, bool) {
 		}
 		if p.code == RegistryDown || p.code == RegistryUnknown {
 			f.blames = c.view.servicesAt(registryOf(c.spec.Image))
+			c.triedAgain(&f)
 		} else {
 			f.Hopeless = true
 		}
@@ -100,6 +101,18 @@ func (c container) classified(f Finding, text string) (Finding, bool) {
 	}
 	f.Next = []string{kubectl(c.pod.Namespace, "describe pod "+c.pod.Name)}
 	return c.found(f)
+}
+
+// triedAgain: a registry may only be starting, so what decides is that the kubelet
+// has tried and waits. Its event may come after the state that shows it.
+func (c container) triedAgain(f *Finding) {
+	if !f.Hopeless {
+		return
+	}
+	f.Visible = c.view.Taken
+	if h, ok := c.event("BackOff", c.spec.Image); ok {
+		f.Visible = h.first
+	}
 }
 
 // login tells a missing login from a wrong one by what the pod's pull secrets hold.
