@@ -231,6 +231,19 @@ type CancelRequest struct {
 	RequestedBy string `json:"requestedBy,omitempty"`
 }
 
+// Engine names the engine of the run that the status names, tekton or job; empty
+// while that is not known. A status that an earlier version wrote says it of the
+// workflow alone.
+func (w *WorkflowExecution) Engine() string {
+	switch st := &w.Status; {
+	case st.PipelineRunRef != nil && st.PipelineRunRef.Engine != "":
+		return st.PipelineRunRef.Engine
+	case st.Workflow != nil:
+		return st.Workflow.Engine
+	}
+	return ""
+}
+
 // CorrelationID joins the audit events of everything that belongs together.
 func (w *WorkflowExecution) CorrelationID() string {
 	if ref := w.Spec.RemediationRequestRef; ref != nil {

@@ -241,19 +241,7 @@ func engineOf(s *execution.Snapshot) string {
 	if s.Holds() {
 		return s.Target.Status.Holder.Engine
 	}
-	return ranOn(s.Execution)
-}
-
-// ranOn names the engine of the run that the status names. A status that an earlier
-// version wrote says it of the workflow alone.
-func ranOn(ex *v1alpha1.WorkflowExecution) string {
-	switch st := &ex.Status; {
-	case st.PipelineRunRef != nil && st.PipelineRunRef.Engine != "":
-		return st.PipelineRunRef.Engine
-	case st.Workflow != nil:
-		return st.Workflow.Engine
-	}
-	return ""
+	return s.Execution.Engine()
 }
 
 // spec is what an engine needs to know. Occupying a name needs no workflow.

@@ -175,7 +175,7 @@ func add[T client.Object](ctx context.Context, f *fleet, s service[T]) error {
 func runOfEnded(name string) handler.MapFunc {
 	return func(_ context.Context, obj client.Object) []reconcile.Request {
 		ex, ok := obj.(*v1alpha1.WorkflowExecution)
-		if !ok || !execution.Ended(ex) || ex.Status.PipelineRunRef == nil || ranOn(ex) != name {
+		if !ok || !execution.Ended(ex) || ex.Status.PipelineRunRef == nil || ex.Engine() != name {
 			return nil
 		}
 		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: ex.Status.PipelineRunRef.Namespace, Name: ex.Status.PipelineRunRef.Name}}}

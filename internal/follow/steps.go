@@ -46,20 +46,8 @@ type kind struct {
 	steps func(runtime.Object) []Step
 }
 
-// EngineOf names the engine of the run of ex, tekton or job. A status that an
-// earlier version wrote says it of the workflow alone.
-func EngineOf(ex *v1alpha1.WorkflowExecution) string {
-	switch st := &ex.Status; {
-	case st.PipelineRunRef != nil && st.PipelineRunRef.Engine != "":
-		return st.PipelineRunRef.Engine
-	case st.Workflow != nil:
-		return st.Workflow.Engine
-	}
-	return ""
-}
-
 func kindOf(ex *v1alpha1.WorkflowExecution) kind {
-	if EngineOf(ex) == "job" {
+	if ex.Engine() == "job" {
 		return kind{func() client.ObjectList { return &corev1.PodList{} }, ofJob, stepsOfPod}
 	}
 	return kind{func() client.ObjectList { return &tekton.TaskRunList{} }, ofPipelineRun, stepsOfTask}

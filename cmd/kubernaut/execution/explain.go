@@ -95,7 +95,7 @@ func waitingFor(w *v1alpha1.Waiting, now time.Time) []string {
 func running(ex *v1alpha1.WorkflowExecution, now time.Time) []string {
 	ref, run := ex.Status.PipelineRunRef, ex.Status.PipelineRunStatus
 	kind, engine := "PipelineRun", "Tekton"
-	if follow.EngineOf(ex) == "job" {
+	if ex.Engine() == "job" {
 		kind, engine = "Job", "Kubernetes"
 	}
 	line := fmt.Sprintf("Its run is %s %s/%s", kind, ref.Namespace, ref.Name)
