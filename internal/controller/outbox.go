@@ -11,7 +11,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -60,8 +59,7 @@ type Courier struct {
 	Audit     Audit
 	Conflicts prometheus.Counter // of events with what the trail holds under their ids
 
-	mu       sync.Mutex
-	conflict map[types.UID]bool // the ConfigMaps that are not sent again, by this process
+	conflict sync.Map // the UIDs of the ConfigMaps that are not sent again, by this process
 }
 
 // Reconcile sends the events of one deleted execution and removes what kept them
@@ -72,14 +70,15 @@ func (c *Courier) Reconcile(ctx context.Context, kept *corev1.ConfigMap) (ctrl.R
 	if err := json.Unmarshal([]byte(kept.Data[outboxKey]), &events); err != nil {
 		return ctrl.Result{}, fmt.Errorf("reading the events in ConfigMap %s: %w", kept.Name, err)
 	}
-	if c.inConflict(kept.UID) {
+	if _, conflict := c.conflict.Load(kept.UID); conflict {
 		return ctrl.Result{}, nil
 	}
 	log := ctrl.LoggerFrom(ctx).WithValues("execution", kept.Annotations[v1alpha1.AnnotationExecution])
 	switch err := send(ctx, c.Audit, events); {
 	case errors.Is(err, datastorage.ErrConflict):
 		log.Info("The audit trail holds other content under the id of an event of a deleted execution; its events are kept and not sent again", "configMap", kept.Name, "because", firstLine(err))
-		c.noteConflict(kept.UID)
+		c.conflict.Store(kept.UID, true)
+		c.Conflicts.Inc()
 		return ctrl.Result{}, nil
 	case err != nil:
 		log.V(1).Info("Events of a deleted execution are not yet in the audit trail", "because", firstLine(err))
@@ -87,20 +86,4 @@ func (c *Courier) Reconcile(ctx context.Context, kept *corev1.ConfigMap) (ctrl.R
 	}
 	log.Info("Events of a deleted execution are safe", "events", len(events))
 	return ctrl.Result{}, client.IgnoreNotFound(c.Client.Delete(ctx, kept, client.Preconditions{UID: &kept.UID}))
-}
-
-func (c *Courier) inConflict(kept types.UID) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.conflict[kept]
-}
-
-func (c *Courier) noteConflict(kept types.UID) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.conflict == nil {
-		c.conflict = map[types.UID]bool{}
-	}
-	c.conflict[kept] = true
-	c.Conflicts.Inc()
 }

@@ -132,9 +132,8 @@ func missingPackages(ctx context.Context, checkout string) []string {
 	wanted := strings.Fields(string(raw))
 	// It fails when one of them is unknown; what it prints is true all the same.
 	out, _ := exec.CommandContext(ctx, dpkg, append([]string{"-W", "-f", "${Package} ${db:Status-Status}\n"}, wanted...)...).Output()
-	return slices.DeleteFunc(wanted, func(pkg string) bool {
-		return slices.Contains(strings.Split(string(out), "\n"), pkg+" installed")
-	})
+	installed := strings.Split(string(out), "\n")
+	return slices.DeleteFunc(wanted, func(pkg string) bool { return slices.Contains(installed, pkg+" installed") })
 }
 
 func findRunc() (string, error) { return lookPath("runc") }

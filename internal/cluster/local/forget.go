@@ -72,7 +72,7 @@ func takeBack(ctx context.Context, client dynamic.Interface) error {
 
 // forgetReady: nothing is ready or available.
 func forgetReady(object map[string]any) (changed bool) {
-	status, _, _ := unstructured.NestedMap(object, "status")
+	status, _ := object["status"].(map[string]any)
 	for _, count := range []string{"readyReplicas", "availableReplicas", "numberReady", "numberAvailable"} {
 		if n, _ := status[count].(int64); n > 0 {
 			status[count], changed = int64(0), true
@@ -95,20 +95,18 @@ func forgetReady(object map[string]any) (changed bool) {
 			c["ready"], changed = false, true
 		}
 	}
-	object["status"] = status
 	return changed
 }
 
 // forgetHeartbeat: no kubelet has said yet that the node is ready. The condition
 // itself stays, or pods would be kept off the node for a while.
 func forgetHeartbeat(object map[string]any) (changed bool) {
-	status, _, _ := unstructured.NestedMap(object, "status")
+	status, _ := object["status"].(map[string]any)
 	for _, c := range maps(status["conditions"]) {
 		if c["type"] == "Ready" {
 			c["lastHeartbeatTime"], changed = nil, true
 		}
 	}
-	object["status"] = status
 	return changed
 }
 
