@@ -21,6 +21,7 @@ const (
 	CertificateOtherName Code = "CertificateOtherName"
 
 	// Containers.
+	ScaledToZero   Code = "ScaledToZero"
 	ContainerCrash Code = "ContainerCrash"
 	ContainerStart Code = "ContainerStart"
 	OutOfMemory    Code = "OutOfMemory"

@@ -2,7 +2,12 @@ package diagnose
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"kubernaut.ai/kubernaut/internal/environment/plan"
 )
@@ -20,6 +25,7 @@ var rules = []func(*view) []Finding{
 	nodeFindings,
 	tektonFindings,
 	awaitedFindings,
+	stoppedFindings,
 	stepFindings,
 }
 
@@ -154,6 +160,39 @@ func awaitedFindings(v *view) []Finding {
 		}
 	}
 	return found
+}
+
+// stoppedFindings names what is waited for and was told to run no pod at all.
+// Elsewhere that is how people switch something off.
+func stoppedFindings(v *view) []Finding {
+	var found []Finding
+	for _, o := range v.Awaited {
+		u, ok := v.objects[o]
+		if !ok || o.Kind != "Deployment" && o.Kind != "StatefulSet" {
+			continue
+		}
+		if n, set, _ := unstructured.NestedInt64(u.Object, "spec", "replicas"); set && n == 0 {
+			who, at := lastScaled(u)
+			found = append(found, Finding{
+				Code: ScaledToZero, Object: o, Hopeless: true, Visible: at,
+				Sentence: fmt.Sprintf("%s is scaled to 0 replicas%s: none of its pods runs", o, who),
+				Evidence: []Evidence{{From: o.String(), Text: "spec.replicas is 0", At: at}},
+				Next:     []string{kubectl(o.Namespace, fmt.Sprintf("scale %s %s --replicas=1", strings.ToLower(o.Kind), o.Name))},
+				explains: v.servicesOf(u),
+			})
+		}
+	}
+	return found
+}
+
+// lastScaled tells who set the number of replicas, and when, as far as it is known.
+func lastScaled(u *unstructured.Unstructured) (who string, at time.Time) {
+	for _, f := range u.GetManagedFields() {
+		if f.FieldsV1 != nil && f.Time != nil && strings.Contains(string(f.FieldsV1.GetRawBytes()), `"f:replicas"`) && f.Subresource != "status" {
+			who, at = " by "+f.Manager, f.Time.Time
+		}
+	}
+	return who, at
 }
 
 // absentMakers are the workloads of the namespace that are waited for and do not exist.
