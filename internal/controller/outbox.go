@@ -80,6 +80,9 @@ func (c *Courier) Reconcile(ctx context.Context, kept *corev1.ConfigMap) (ctrl.R
 		c.conflict.Store(kept.UID, true)
 		c.Conflicts.Inc()
 		return ctrl.Result{}, nil
+	case errors.Is(err, datastorage.ErrInvalid):
+		log.Info("The audit trail refuses an event of a deleted execution; its events are kept and sent again later", "configMap", kept.Name, "again", refusedAgain.String(), "because", firstLine(err))
+		return ctrl.Result{RequeueAfter: refusedAgain}, nil
 	case err != nil:
 		log.V(1).Info("Events of a deleted execution are not yet in the audit trail", "because", firstLine(err))
 		return ctrl.Result{RequeueAfter: auditRecheck}, nil

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -81,6 +82,33 @@ func TestTheOnlyCopyIsKeptUntilTheTrailHasIt(t *testing.T) {
 		}
 		if got := gathered(t, r)["workflowexecution_audit_conflicts_total"]; got != c.conflicts {
 			t.Errorf("%s: %v conflicts are told, want %v", c.why, got, c.conflicts)
+		}
+	}
+}
+
+// answers gives each event the answer of its action.
+type answers map[string]error
+
+func (a answers) Record(_ context.Context, e datastorage.AuditEvent) (datastorage.Receipt, error) {
+	return datastorage.Receipt{}, a[e.EventAction]
+}
+
+func TestTheAnswerThatCountsOfMany(t *testing.T) {
+	refused := fmt.Errorf("%w: no such field", datastorage.ErrInvalid)
+	away := fmt.Errorf("%w: connection refused", datastorage.ErrUnavailable)
+	three := []datastorage.AuditEvent{{EventAction: "a"}, {EventAction: "b"}, {EventAction: "c"}}
+	for why, c := range map[string]struct {
+		answers answers
+		want    error
+	}{
+		"all safe":                         {answers{}, nil},
+		"a conflict beside a refusal":      {answers{"a": errConflict, "c": refused}, errConflict},
+		"a refusal beside a conflict":      {answers{"a": refused, "c": errConflict}, errConflict},
+		"a refusal alone":                  {answers{"b": refused}, refused},
+		"one that may yet be acknowledged": {answers{"a": refused, "b": away, "c": errConflict}, away},
+	} {
+		if got := send(t.Context(), c.answers, three); !errors.Is(got, c.want) {
+			t.Errorf("%s: %v, want %v", why, got, c.want)
 		}
 	}
 }

@@ -21,6 +21,7 @@ import (
 const (
 	auditPatience = 2 * time.Second  // how long a status may wait for an acknowledgement
 	auditRecheck  = 10 * time.Second // how soon what is not acknowledged is sent again
+	refusedAgain  = time.Minute      // how soon what was refused is: the clocks, or another release, may let it pass
 )
 
 // record sends the events that may be sent and writes status, once.
@@ -32,8 +33,11 @@ func (r *Reconciler) record(ctx context.Context, s execution.Snapshot, d *execut
 	next.Status = execution.Project(s, *d)
 	r.recordAudit(ctx, s.Execution, next)
 	c := meta.FindStatusCondition(next.Status.Conditions, v1alpha1.ConditionAuditRecorded)
-	if c.Reason == v1alpha1.ReasonUnavailable || c.Reason == v1alpha1.ReasonRefused {
+	switch c.Reason {
+	case v1alpha1.ReasonUnavailable:
 		d.Recheck = sooner(d.Recheck, auditRecheck)
+	case v1alpha1.ReasonRefused:
+		d.Recheck = sooner(d.Recheck, refusedAgain)
 	}
 	if err := r.writeStatus(ctx, s.Execution, next); err != nil {
 		return err
@@ -138,17 +142,22 @@ func send(ctx context.Context, to Audit, events []audit.Event) error {
 			answers <- err
 		}()
 	}
-	var final, passing error
+	var conflict, refused, passing error
 	for range events {
 		switch err := <-answers; {
 		case errors.Is(err, datastorage.ErrConflict):
-			final = err
+			conflict = err
+		case errors.Is(err, datastorage.ErrInvalid):
+			refused = err
 		case err != nil:
 			passing = err
 		}
 	}
-	if passing != nil { // what may still be acknowledged is sent again before anything is given up
+	switch {
+	case passing != nil: // what may still be acknowledged is sent again before anything is given up
 		return passing
+	case conflict != nil: // sending again would not change it
+		return conflict
 	}
-	return final
+	return refused
 }
