@@ -174,11 +174,16 @@ func outcomeOf(h v1alpha1.Holder, e *execution.Ending, now time.Time) target.Out
 	return o
 }
 
-// holderOf is the execution that holds a target, read past every cache; nil when
-// it is gone.
+// holderOf is the execution that holds a target; nil when it is gone. That it still
+// owes something is taken from the cache, whose loss of it wakes us; that it does
+// not, or is gone, is only believed past every cache.
 func (k *Keeper) holderOf(ctx context.Context, h v1alpha1.Holder) (*v1alpha1.WorkflowExecution, error) {
-	ex := &v1alpha1.WorkflowExecution{}
-	err := k.Reader.Get(ctx, types.NamespacedName{Namespace: h.Namespace, Name: h.Name}, ex)
+	ex, name := &v1alpha1.WorkflowExecution{}, types.NamespacedName{Namespace: h.Namespace, Name: h.Name}
+	if err := k.Client.Get(ctx, name, ex); err == nil && ex.UID == h.UID && !settled(ex) {
+		return ex, nil
+	}
+	ex = &v1alpha1.WorkflowExecution{}
+	err := k.Reader.Get(ctx, name, ex)
 	if err != nil || ex.UID != h.UID {
 		return nil, client.IgnoreNotFound(err)
 	}

@@ -10,6 +10,7 @@ import (
 	pipelinev1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -17,10 +18,13 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
@@ -185,7 +189,7 @@ func setupExecutions(mgr ctrl.Manager, r *Reconciler, latch *pod.Latch, workers 
 
 func setupRecords(mgr ctrl.Manager, k *Keeper) (controller.Controller, error) {
 	return ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.RemediationTarget{}).
-		Watches(&v1alpha1.WorkflowExecution{}, handler.EnqueueRequestsFromMapFunc(recordOf)).
+		Watches(&v1alpha1.WorkflowExecution{}, handler.EnqueueRequestsFromMapFunc(recordOf(mgr.GetRESTMapper())), builder.WithPredicates(leaving)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
 		Build(reconcile.AsReconciler(mgr.GetClient(), k))
 }
@@ -288,14 +292,30 @@ func (r *Reconciler) waiters(ctx context.Context, key string) []reconcile.Reques
 	return all
 }
 
+// leaving are the executions that are being deleted, that are gone, and that are no
+// longer watched because they, or somebody, say that they owe nothing.
+var leaving = predicate.Funcs{
+	CreateFunc: func(e event.CreateEvent) bool { return e.Object.GetDeletionTimestamp() != nil },
+	UpdateFunc: func(e event.UpdateEvent) bool { return e.ObjectNew.GetDeletionTimestamp() != nil },
+}
+
 // recordOf is the record of an execution's target, which may lose its holder when
-// the execution goes.
-func recordOf(_ context.Context, obj client.Object) []reconcile.Request {
-	ex, ok := obj.(*v1alpha1.WorkflowExecution)
-	if !ok || ex.Status.Target == nil || ex.DeletionTimestamp == nil {
-		return nil
+// the execution goes. A target may be taken before the status says which it is.
+func recordOf(kinds meta.RESTMapper) handler.MapFunc {
+	return func(_ context.Context, obj client.Object) []reconcile.Request {
+		ex, ok := obj.(*v1alpha1.WorkflowExecution)
+		if !ok {
+			return nil
+		}
+		if ex.Status.Target != nil {
+			return record(ex.Status.Target.Key)
+		}
+		key, err := target.Canonical(kinds, ex.Spec.TargetResource)
+		if err != nil { // then nothing was taken for it
+			return nil
+		}
+		return record(key)
 	}
-	return record(ex.Status.Target.Key)
 }
 
 // recordOfRun is the record of the target a run works on.
