@@ -1,5 +1,6 @@
 -- Many events, as three months of an installation leave them: cases of four events,
--- in the order of time, in transactions of their own epoch's past. %d is how many.
+-- in the order of time, in transactions of their own epoch's past. %[1]d is how
+-- many there are in all; those from number %[2]d to before %[3]d are made.
 -- Frequent values, rare ones, and ones of a single case are there of each kind.
 SELECT audit_make_month('2026-01-01'::timestamptz + make_interval(months => m)) FROM generate_series(0, 2) AS m;
 
@@ -9,21 +10,21 @@ SELECT
     md5('event ' || n)::uuid AS event_id,
     '2026-01-01'::timestamptz + make_interval(secs => n * (86400.0 * 88 / %[1]d)) AS at,
     n %% 4 = 3 AND n / 4 %% 20 = 0 AS failed
-FROM generate_series(0, %[1]d - 1) AS n;
+FROM generate_series(%[2]d, %[3]d - 1) AS n;
 
 CREATE TEMPORARY TABLE rows AS
 SELECT m.*,
     'rr-' || md5('case ' || c) AS correlation_id, md5('uid ' || c)::uuid::text AS resource_id,
-    'heal-' || substr(md5('name ' || c), 1, 10) AS resource_name, 'team-' || c * 7919 %% 300 AS namespace,
+    'heal-' || substr(md5('name ' || c), 1, 10) AS resource_name, 'team-' || c::bigint * 7919 %% 300 AS namespace,
     md5('trace ' || c) AS trace_id, substr(md5('span ' || n), 1, 16) AS span_id,
     CASE WHEN n %% 4 > 0 THEN md5('event ' || n - 1)::uuid END AS parent_event_id,
-    CASE WHEN n %% 4 = 3 THEN 1000 + c * 7907 %% 60000 + CASE WHEN c %% 9973 = 7 THEN 3600000 ELSE 0 END END AS duration_ms,
+    CASE WHEN n %% 4 = 3 THEN 1000 + c::bigint * 7907 %% 60000 + CASE WHEN c %% 9973 = 7 THEN 3600000 ELSE 0 END END AS duration_ms,
     CASE WHEN failed THEN (ARRAY['OOMKilled', 'TaskFailed', 'DeadlineExceeded'])[c / 20 %% 3 + 1] END AS error_code,
     CASE WHEN failed THEN 'the step of case ' || c || ' ended with exit code 137' END AS error_message,
     CASE WHEN c %% 5000 = 3 THEN 'critical' WHEN failed THEN 'high' END AS severity,
     jsonb_build_object(
         'workflow', jsonb_build_object('workflow_id', 'workflow-' || c %% 17, 'version', '1.0.' || c %% 3),
-        'target', 'team-' || c * 7919 %% 300 || '/deployment.apps/app-' || c %% 2000,
+        'target', 'team-' || c::bigint * 7919 %% 300 || '/deployment.apps/app-' || c %% 2000,
         'run', jsonb_build_object('name', 'run-' || c, 'namespace', 'kubernaut-workflows', 'uid', md5('run ' || c)),
         'parameters', jsonb_build_object('MEMORY_LIMIT', '256Mi', 'REASON', repeat('because ', 8))
     ) AS event_data
