@@ -33,6 +33,7 @@ func (f fixture) fill(t testing.TB, n int) {
 	for from := 0; from < n; from += atOnce {
 		f.script(t, "SET timezone = 'UTC';\n"+fmt.Sprintf(string(sql), n, from, min(from+atOnce, n)))
 	}
+	f.script(t, "VACUUM ANALYZE audit_events;\nVACUUM ANALYZE audit_event_id")
 }
 
 // script executes statements, each for itself.
@@ -70,6 +71,7 @@ func readings() (all []reading) {
 		Since: day, Until: day.AddDate(0, 0, 1), Data: []datastorage.DataTerm{{Path: []string{"target"}, Op: datastorage.OpIs, Text: "x"}},
 	})
 	page("received on one day", datastorage.Filter{ReceivedSince: day, ReceivedUntil: day.AddDate(0, 0, 1)})
+	page("received on one day, and not older", datastorage.Filter{Since: day, ReceivedSince: day, ReceivedUntil: day.AddDate(0, 0, 1)})
 	page("received before", datastorage.Filter{ReceivedUntil: day})
 	sql, args := postgres.Statements.Page(datastorage.Query{Ascending: true, Limit: 1000, Filter: datastorage.Filter{
 		Equals: []datastorage.Equal{{Column: "resource_id", Value: "x"}, {Column: "event_category", Value: "workflowexecution"}},

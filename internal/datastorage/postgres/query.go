@@ -33,13 +33,15 @@ func (s *Store) Query(ctx context.Context, q datastorage.Query) (datastorage.Pag
 		if err != nil {
 			return err
 		}
-		sql, args := pageOf(q)
-		rows, err := tx.Query(ctx, sql, args...)
-		if err != nil {
-			return err
+		if narrow, ok := narrowed(q); ok {
+			if page, err = readPage(ctx, tx, narrow, seen); err != nil {
+				return err
+			}
 		}
-		if err := collectPage(rows, q.Limit, seen, &page); err != nil {
-			return err
+		if page.Next == nil { // else it is full, and nothing that was left out comes before its end
+			if page, err = readPage(ctx, tx, q, seen); err != nil {
+				return err
+			}
 		}
 		return total(ctx, tx, q, &page)
 	})
@@ -47,6 +49,26 @@ func (s *Store) Query(ctx context.Context, q datastorage.Query) (datastorage.Pag
 		err = datastorage.ErrCursor
 	}
 	return page, unread("reading events", err)
+}
+
+// narrowed asks for what was received in some time and is not older than that. Such
+// events come first, newest first, and are nearly all. The planner knows neither, and
+// would sort the events of the whole time to find the first of them.
+func narrowed(q datastorage.Query) (datastorage.Query, bool) {
+	if q.Ascending || q.Offset > 0 || !q.ReceivedSince.After(q.Since) {
+		return q, false
+	}
+	q.Since = q.ReceivedSince
+	return q, true
+}
+
+func readPage(ctx context.Context, tx pgx.Tx, q datastorage.Query, seen datastorage.Place) (page datastorage.Page, err error) {
+	sql, args := pageOf(q)
+	rows, err := tx.Query(ctx, sql, args...)
+	if err != nil {
+		return page, err
+	}
+	return page, collectPage(rows, q.Limit, seen, &page)
 }
 
 // moment returns what can be seen: what the place says that a query continues, else

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -51,6 +52,47 @@ func queryByTime(t *testing.T, f fixture) {
 	want := []uuid.UUID{event(t, 1).Event.EventID, event(t, 2).Event.EventID, event(t, 3).Event.EventID}
 	if diff := cmp.Diff(want, ids(page)); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
+// receivedLate: what was received in some time comes whole and in order, also what is
+// much older than that, a page at a time, in both directions.
+func receivedLate(t *testing.T, f fixture) {
+	var want []uuid.UUID // oldest first
+	for n := range 9 {
+		at := noon.Add(time.Duration(n) * time.Minute)
+		if n < 4 { // told late
+			at = at.AddDate(0, 0, -n-1)
+			want = slices.Insert(want, 0, event(t, n).Event.EventID)
+		} else {
+			want = append(want, event(t, n).Event.EventID)
+		}
+		e := event(t, n, func(e *audit.Event) { e.EventTimestamp = at })
+		e.ReceivedAt = noon.Add(time.Duration(n) * time.Minute)
+		_, err := f.Append(t.Context(), []audit.Sealed{e})
+		must(t, err)
+	}
+	filter := datastorage.Filter{ReceivedSince: noon, ReceivedUntil: noon.Add(8 * time.Minute)}
+	want = want[:8] // the last was received at the end of that time
+	for _, ascending := range []bool{true, false} {
+		q, got := datastorage.Query{Filter: filter, Ascending: ascending, Limit: 3}, []uuid.UUID(nil)
+		for {
+			page, err := f.Query(t.Context(), q)
+			must(t, err)
+			if page.Total != len(want) {
+				t.Errorf("total %d, want %d", page.Total, len(want))
+			}
+			got = append(got, ids(page)...)
+			if q.After = page.Next; q.After == nil {
+				break
+			}
+		}
+		if !ascending {
+			slices.Reverse(got)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("ascending %t (-want +got):\n%s", ascending, diff)
+		}
 	}
 }
 

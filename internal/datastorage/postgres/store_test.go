@@ -51,6 +51,7 @@ func TestStore(t *testing.T) {
 		"silence: closing waits a while":                 closedUnderSilence,
 		"query: by each member":                          queryByEachMember,
 		"query: by time":                                 queryByTime,
+		"query: by when they were received":              receivedLate,
 		"query: cursor pages are of one moment":          cursorPages,
 		"query: offset pages and total":                  offsetPages,
 		"query: an odd snapshot is no cursor":            oddSnapshot,
