@@ -82,10 +82,13 @@ func (p *pair) operate() {
 
 func (p *pair) create() {
 	name := fmt.Sprintf("round-%d-%d", p.round, p.pick(2, "name"))
-	var obj client.Object = &v1alpha1.RemediationTarget{Spec: v1alpha1.RemediationTargetSpec{Target: "team/deployment.apps/web"}}
-	if p.pick(2, "kind") == 1 {
-		obj = &pipelinev1.PipelineRun{}
-	}
+	obj := []client.Object{
+		&v1alpha1.RemediationTarget{Spec: v1alpha1.RemediationTargetSpec{Target: "team/deployment.apps/web"}},
+		&pipelinev1.PipelineRun{},
+		&v1alpha1.WorkflowExecution{Spec: v1alpha1.WorkflowExecutionSpec{
+			WorkflowRef: v1alpha1.WorkflowRef{WorkflowID: "heal", Version: "1.0.0"}, TargetResource: "team/deployment/web", OnBusy: v1alpha1.OnBusySkip,
+		}},
+	}[p.pick(3, "kind")]
 	obj.SetNamespace(users)
 	obj.SetName(name)
 	if p.pick(2, "finalizer") == 1 {
@@ -124,6 +127,8 @@ func changeSpec(obj client.Object, n int) {
 	switch o := obj.(type) {
 	case *pipelinev1.PipelineRun:
 		o.Spec.Status = []pipelinev1.PipelineRunSpecStatus{"", pipelinev1.PipelineRunSpecStatusCancelled, pipelinev1.PipelineRunSpecStatusPending}[n]
+	case *v1alpha1.WorkflowExecution: // what else may change is up to rules of CEL
+		o.Annotations = map[string]string{"value": fmt.Sprint(n)}
 	case *v1alpha1.RemediationTarget:
 		o.Spec.ClearBlock = &v1alpha1.ClearBlock{Workflow: "heal", BlockID: types.UID(fmt.Sprint("b", n)), Reason: "looked", ClearedBy: "jane"}
 	}
@@ -134,6 +139,9 @@ func changeStatus(obj client.Object, n int) {
 	case *pipelinev1.PipelineRun:
 		at := metav1.NewTime(time.Date(2026, 1, 2, 3, 4, n, 0, time.UTC))
 		o.Status.CompletionTime = &at
+	case *v1alpha1.WorkflowExecution:
+		o.Status.ObservedGeneration = int64(n)
+		o.Status.Phase = []v1alpha1.Phase{v1alpha1.PhasePending, v1alpha1.PhaseRunning, v1alpha1.PhaseCompleted}[n%3]
 	case *v1alpha1.RemediationTarget:
 		o.Status.Message = fmt.Sprint("status ", n)
 	}
