@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"kubernaut.ai/kubernaut/internal/build"
@@ -20,10 +21,8 @@ func imageObject(name string) plan.Object { return derive.Image(image.Host + "/"
 func (w *world) clusterComponents() ([]component, error) {
 	certificates := component{plan.Step{Name: "certificates", Expected: 100 * time.Millisecond, Provides: []plan.Object{authority}}, w.makeAuthority}
 	if w.options.Cluster != Local {
-		step := plan.Step{Name: "cluster", Expected: time.Second, Provides: append(derive.Given(), clusterObject, dns), Needs: needs(authority)}
-		if w.found.defaultClass {
-			step.Provides = append(step.Provides, derive.DefaultStorageClass)
-		}
+		provides := slices.Concat(derive.Given(), w.found.classes, []plan.Object{clusterObject, dns})
+		step := plan.Step{Name: "cluster", Expected: time.Second, Provides: provides, Needs: needs(authority)}
 		return []component{certificates, {step, w.startCluster}}, nil
 	}
 	dnsStep, err := w.dnsStep()

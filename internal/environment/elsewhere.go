@@ -18,6 +18,8 @@ import (
 
 	theirs "kubernaut.ai/kubernaut/internal/cluster/existing"
 	"kubernaut.ai/kubernaut/internal/cluster/forward"
+	"kubernaut.ai/kubernaut/internal/environment/derive"
+	"kubernaut.ai/kubernaut/internal/environment/plan"
 	"kubernaut.ai/kubernaut/internal/environment/upstream"
 	"kubernaut.ai/kubernaut/internal/installation"
 	"kubernaut.ai/kubernaut/internal/registry"
@@ -25,9 +27,9 @@ import (
 
 // found is what a cluster that is not ours has already.
 type found struct {
-	version      string // of Kubernetes
-	tekton       bool   // it is installed: checked, never patched
-	defaultClass bool   // claims find a storage class
+	version string        // of Kubernetes
+	tekton  bool          // it is installed: checked, never patched
+	classes []plan.Object // storage classes, with the one that claims get which name none
 }
 
 // survey looks at an existing cluster, for the plan. Of a cluster of our own
@@ -37,7 +39,7 @@ func (w *world) survey(ctx context.Context) (found, error) {
 	case Local:
 		return found{version: kubernetesVersion}, nil
 	case Kind:
-		return found{version: kubernetesVersion, defaultClass: true}, nil
+		return found{version: kubernetesVersion, classes: []plan.Object{derive.DefaultStorageClass}}, nil
 	}
 	k, err := w.kube()
 	if err != nil {
@@ -51,14 +53,47 @@ func (w *world) survey(ctx context.Context) (found, error) {
 	if f.tekton, err = k.hasTekton(ctx); err != nil {
 		return found{}, err
 	}
-	classes, err := k.Core.StorageV1().StorageClasses().List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return found{}, fmt.Errorf("looking for a default storage class: %w", err)
-	}
-	for _, c := range classes.Items {
-		f.defaultClass = f.defaultClass || c.Annotations["storageclass.kubernetes.io/is-default-class"] == "true"
+	if f.classes, err = k.storageClasses(ctx); err != nil {
+		return found{}, err
 	}
 	return f, w.registryAnswers(ctx)
+}
+
+func (k *kube) storageClasses(ctx context.Context) (all []plan.Object, err error) {
+	classes, err := k.Core.StorageV1().StorageClasses().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("looking for storage classes: %w", err)
+	}
+	for _, c := range classes.Items {
+		all = append(all, plan.Object{Kind: "StorageClass", Name: c.Name})
+		if c.Annotations["storageclass.kubernetes.io/is-default-class"] == "true" && !slices.Contains(all, derive.DefaultStorageClass) {
+			all = append(all, derive.DefaultStorageClass)
+		}
+	}
+	return all, nil
+}
+
+// withStorageHint adds to the refusal of a plan what to do when its claims would
+// get no volume.
+func (w *world) withStorageHint(refused error) error {
+	wanted := derive.DefaultStorageClass
+	if w.options.StorageClass != "" {
+		wanted.Name = w.options.StorageClass
+	}
+	if refused == nil || w.options.Cluster != Existing || w.options.Ephemeral || slices.Contains(w.found.classes, wanted) {
+		return refused
+	}
+	var names []string
+	for _, o := range w.found.classes {
+		if o != derive.DefaultStorageClass {
+			names = append(names, o.Name)
+		}
+	}
+	has := "no StorageClass"
+	if len(names) > 0 {
+		has = "the StorageClasses " + strings.Join(names, ", ")
+	}
+	return fmt.Errorf("%w\nthe cluster has %s: name one with --storage-class, or say --ephemeral, and what the databases keep goes with their pods", refused, has)
 }
 
 // kinds are those of all objects that the plan applies.
@@ -210,6 +245,20 @@ func (w *world) theirPullSecrets() ([]*corev1.Secret, error) {
 
 // uninstall takes Kubernaut's own objects out in order, before the rest of what
 // the environment installed goes.
+// leave removes what was installed in a cluster of others, within uninstalling.
+func (w *world) leave(ctx context.Context, say func(string)) error {
+	ctx, cancel := context.WithTimeout(ctx, uninstalling)
+	defer cancel()
+	if err := w.uninstall(ctx, say); err != nil {
+		return err
+	}
+	c, err := w.anyCluster()
+	if err != nil {
+		return err
+	}
+	return c.Down(ctx)
+}
+
 func (w *world) uninstall(ctx context.Context, say func(string)) error {
 	raw, err := w.kubeconfig(ctx)
 	if err != nil {

@@ -96,7 +96,7 @@ func (w *world) plan(ctx context.Context, only []string) (*plan.Plan, map[string
 	if err == nil && len(only) > 0 {
 		p, err = p.Only(whole(only)...)
 	}
-	return p, tasks, err
+	return p, tasks, w.withStorageHint(err)
 }
 
 // wholes are the components that take more than the step of their name: it is
@@ -289,12 +289,10 @@ func Down(ctx context.Context, o Options, say func(note string)) error {
 	}
 	defer release()
 	if !w.options.ownsCluster() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, uninstalling)
-		defer cancel()
-		if err := w.uninstall(ctx, say); err != nil {
-			return err
+		if err := w.leave(ctx, say); err != nil {
+			return fmt.Errorf("%w\nwhere that cluster is gone, `kubernaut env down --name %s --forget` forgets the environment", err, w.options.Name)
 		}
+		return os.RemoveAll(w.dir())
 	}
 	c, err := w.anyCluster()
 	if err != nil {
@@ -303,6 +301,24 @@ func Down(ctx context.Context, o Options, say func(note string)) error {
 	if err := c.Down(ctx); err != nil {
 		return err
 	}
+	return os.RemoveAll(w.dir())
+}
+
+// Forget removes what is known here of an environment whose cluster is not ours. What
+// was installed there stays, if the cluster is still there.
+func Forget(ctx context.Context, name string, say func(note string)) error {
+	w, err := existing(Options{Name: name})
+	if err != nil {
+		return err
+	}
+	if w.options.ownsCluster() {
+		return fmt.Errorf("environment %s has a cluster of its own, which would stay: `kubernaut env down --name %s` removes both", w.options.Name, w.options.Name)
+	}
+	release, err := w.lock(ctx, say)
+	if err != nil {
+		return err
+	}
+	defer release()
 	return os.RemoveAll(w.dir())
 }
 

@@ -31,6 +31,9 @@ type Place struct {
 	Context    string `json:"context,omitempty"`    // in it; empty: its current one
 	Registry   string `json:"registry,omitempty"`   // for an existing cluster: host or host/path its nodes pull from
 	RegistryCA string `json:"registryCA,omitempty"` // file with the CA of that registry; empty: those of the machine
+
+	StorageClass string `json:"storageClass,omitempty"` // of an existing cluster; empty: its default one
+	Ephemeral    bool   `json:"ephemeral,omitempty"`    // instead: what the databases keep goes with their pods
 }
 
 // check refuses what cannot work, before anything is looked at.
@@ -40,12 +43,18 @@ func (p Place) check() error {
 		if p.Kubeconfig != "" || p.Context != "" || p.Registry != "" || p.RegistryCA != "" {
 			return fmt.Errorf("--kubeconfig, --context, --registry and --registry-ca are for --cluster %s; a cluster of kind %s has its own registry", Existing, p.Cluster)
 		}
+		if p.StorageClass != "" || p.Ephemeral {
+			return fmt.Errorf("--storage-class and --ephemeral are for --cluster %s; a cluster of kind %s has its own volumes", Existing, p.Cluster)
+		}
 	case Existing:
 		if p.Registry == "" {
 			return fmt.Errorf("--cluster %s needs --registry: the nodes of a cluster that is not ours get images only from a registry that they reach and trust, for example --registry registry.example.com/kubernaut", Existing)
 		}
 		if strings.Contains(p.Registry, "://") || strings.HasSuffix(p.Registry, "/") {
 			return fmt.Errorf("--registry %q: write host[:port] or host[:port]/path, as in image references", p.Registry)
+		}
+		if p.StorageClass != "" && p.Ephemeral {
+			return errors.New("--storage-class and --ephemeral exclude each other: data is kept, or it goes with the pods")
 		}
 	default:
 		return fmt.Errorf("--cluster %q: it is one of %s, %s, %s", p.Cluster, Local, Kind, Existing)
@@ -108,7 +117,8 @@ func (p Place) elsewhere(known Place) bool {
 	if p.RegistryCA = known.RegistryCA; p == (Place{RegistryCA: known.RegistryCA}) {
 		return false
 	}
-	return p.Cluster != "" && p.Cluster != known.Cluster || p.Registry != known.Registry || p.Context != known.Context || p.Kubeconfig != known.Kubeconfig
+	return p.Cluster != "" && p.Cluster != known.Cluster || p.Registry != known.Registry || p.Context != known.Context || p.Kubeconfig != known.Kubeconfig ||
+		p.StorageClass != known.StorageClass || p.Ephemeral != known.Ephemeral
 }
 
 // String says the place in words.
@@ -119,6 +129,12 @@ func (p Place) String() string {
 	}
 	if p.Registry != "" {
 		text += ", registry " + p.Registry
+	}
+	if p.StorageClass != "" {
+		text += ", storage class " + p.StorageClass
+	}
+	if p.Ephemeral {
+		text += ", ephemeral"
 	}
 	return text
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apischema "k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes"
@@ -174,10 +175,61 @@ func withTekton(t *testing.T, kubeconfig string) {
 	}
 }
 
+// withStorageClass gives the cluster a class for claims that name none.
+func withStorageClass(t *testing.T, kubeconfig string) {
+	t.Helper()
+	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	class := &storagev1.StorageClass{
+		ObjectMeta:  metav1.ObjectMeta{Name: "fast", Annotations: map[string]string{"storageclass.kubernetes.io/is-default-class": "true"}},
+		Provisioner: "kubernetes.io/no-provisioner",
+	}
+	if _, err := kubernetes.NewForConfigOrDie(cfg).StorageV1().StorageClasses().Create(t.Context(), class, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What the databases keep goes with their pods only where somebody has said so.
+func TestAnExistingClusterWithoutStorageIsRefused(t *testing.T) {
+	t.Setenv("DOCKER_CONFIG", t.TempDir()) // no login
+	host, ca := registryServer(t)
+	path := kubeconfigOf(t, servers.APIServer(t))
+	t.Setenv("KUBERNAUT_CACHE", t.TempDir())
+	place := Place{Cluster: Existing, Kubeconfig: path, Registry: host + "/kubernaut", RegistryCA: ca}
+	planned := func(change func(*Place)) error {
+		p := place
+		change(&p)
+		_, err := Plan(t.Context(), Options{Name: "test", Place: p})
+		return err
+	}
+	refused := func(err error, all ...string) {
+		t.Helper()
+		for _, want := range all {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("want %q to be said, got: %v", want, err)
+			}
+		}
+	}
+	refused(planned(func(*Place) {}), `PersistentVolumeClaim "postgresql-data" needs StorageClass "(default)"`, "the cluster has no StorageClass", "--storage-class", "--ephemeral")
+	if err := planned(func(p *Place) { p.Ephemeral = true }); err != nil {
+		t.Error(err)
+	}
+	withStorageClass(t, path)
+	refused(planned(func(p *Place) { p.StorageClass = "slow" }), `needs StorageClass "slow"`, "the cluster has the StorageClasses fast:")
+	for _, class := range []string{"", "fast"} {
+		if err := planned(func(p *Place) { p.StorageClass = class }); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestThePlanForAnExistingCluster(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", t.TempDir()) // no login
 	host, ca := registryServer(t)
 	path := kubeconfigOf(t, servers.APIServer(t))
+	withStorageClass(t, path)
 	p, err := plan.Of(stepsAt(t, Place{Cluster: Existing, Kubeconfig: path, Registry: host + "/kubernaut", RegistryCA: ca})...)
 	if err != nil {
 		t.Fatal(err)

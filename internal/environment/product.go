@@ -182,15 +182,15 @@ func (w *world) values() map[string]any {
 }
 
 // persistence is where a component keeps its data: in a folder of our own node,
-// in a claim where claims are filled, else in a folder that goes with the pod.
+// else in a claim. It goes with the pod only where somebody has said so.
 func (w *world) persistence(component string) map[string]any {
 	switch {
 	case w.options.Cluster == Local:
 		return map[string]any{"hostPath": filepath.Join(local.Volumes, component)}
-	case w.found.defaultClass:
-		return map[string]any{"type": "claim"}
+	case w.options.Ephemeral:
+		return map[string]any{"type": "emptyDir"}
 	}
-	return map[string]any{"type": "emptyDir"}
+	return map[string]any{"type": "claim", "storageClass": w.options.StorageClass}
 }
 
 // admissionComponent proves that the admission policies act: the API server

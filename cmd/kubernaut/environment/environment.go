@@ -73,6 +73,8 @@ func placeFlags(flags *pflag.FlagSet, p *environment.Place) {
 	flags.StringVar(&p.Context, "context", "", "`name` of its context (default: the current one)")
 	flags.StringVar(&p.Registry, "registry", "", "`host/path` that images are pushed to, reachable and trusted by the nodes of the existing cluster")
 	flags.StringVar(&p.RegistryCA, "registry-ca", "", "`file` with the CA of that registry (default: those this machine trusts)")
+	flags.StringVar(&p.StorageClass, "storage-class", "", "`name` of the StorageClass of an existing cluster for the databases (default: its default one)")
+	flags.BoolVar(&p.Ephemeral, "ephemeral", false, "in an existing cluster, let what the databases keep go with their pods")
 }
 
 // timeouts are flags of the form step=time.
@@ -186,19 +188,29 @@ func size() progress.Size {
 func Width() int { return min(max(size().Width, 60), 120) }
 
 func newDown(f *cli.Factory, name *string) *cobra.Command {
-	return &cobra.Command{
+	forget := false
+	cmd := &cobra.Command{
 		Use:   "down",
 		Short: "Remove the environment; only the cache stays",
 		Args:  cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx := cmd.Context()
-			if err := environment.Down(ctx, environment.Options{Name: *name}, func(note string) { f.IO.Say("%s", note) }); err != nil {
+			ctx, say := cmd.Context(), func(note string) { f.IO.Say("%s", note) }
+			if forget {
+				if err := environment.Forget(ctx, *name, say); err != nil {
+					return err
+				}
+				f.IO.Say("Environment %q is forgotten; what it has in its cluster stays there.", *name)
+				return nil
+			}
+			if err := environment.Down(ctx, environment.Options{Name: *name}, say); err != nil {
 				return cli.WhenInterrupted(ctx, err, "Part of it may still be there; finish it: kubernaut env down"+ownName(*name))
 			}
 			f.IO.Say("Environment %q is gone; what was built stays in the cache.", *name)
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&forget, "forget", false, "only forget it: for an existing cluster that is gone")
+	return cmd
 }
 
 func newKubeconfig(f *cli.Factory, name *string) *cobra.Command {
