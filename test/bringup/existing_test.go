@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -16,6 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
+	"kubernaut.ai/kubernaut/internal/build"
+	"kubernaut.ai/kubernaut/internal/cluster/local"
 )
 
 // host is a cluster that is not the environment's: another local one, with DNS
@@ -27,10 +32,10 @@ type host struct {
 	kubeconfig, ca, dockerConfig string
 }
 
-func newHost(t *testing.T) *host {
+func newHost(t *testing.T, flags ...string) *host {
 	t.Helper()
 	h := &host{environment: needed(t, "host").forgotten()}
-	h.run("up", "dns", "registry", "--progress", "plain")
+	h.run(append([]string{"up", "dns", "registry", "--progress", "plain"}, flags...)...)
 	raw := h.run("kubeconfig")
 	dir := t.TempDir()
 	h.kubeconfig = filepath.Join(dir, "kubeconfig")
@@ -63,7 +68,44 @@ func newHost(t *testing.T) *host {
 		}
 	}
 	t.Setenv("DOCKER_CONFIG", dir)
+	h.storage()
 	return h
+}
+
+// storage is what somebody who runs a cluster has given it: a class for claims that
+// name none, and a volume for each database.
+func (h *host) storage() {
+	h.Helper()
+	class := &storagev1.StorageClass{
+		ObjectMeta:  metav1.ObjectMeta{Name: "host", Annotations: map[string]string{"storageclass.kubernetes.io/is-default-class": "true"}},
+		Provisioner: "kubernetes.io/no-provisioner",
+	}
+	if _, err := h.core.StorageV1().StorageClasses().Create(h.Context(), class, metav1.CreateOptions{}); err != nil {
+		h.Fatal(err)
+	}
+	cache, err := build.Open()
+	if err != nil {
+		h.Fatal(err)
+	}
+	node, err := local.New(cache, local.Options{Name: h.name})
+	if err != nil {
+		h.Fatal(err)
+	}
+	for _, database := range []string{"postgresql", "redis"} {
+		const user = 999 // of Debian's images of both
+		if err := node.Volume(database, user); err != nil {
+			h.Fatal(err)
+		}
+		volume := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "host-" + database}, Spec: corev1.PersistentVolumeSpec{
+			StorageClassName: class.Name, AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+			Capacity:               corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("20Gi")},
+			ClaimRef:               &corev1.ObjectReference{Namespace: v1alpha1.SystemNamespace, Name: database + "-data"},
+			PersistentVolumeSource: corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: filepath.Join(local.Volumes, database)}},
+		}}
+		if _, err := h.core.CoreV1().PersistentVolumes().Create(h.Context(), volume, metav1.CreateOptions{}); err != nil {
+			h.Fatal(err)
+		}
+	}
 }
 
 // kinds are the definitions of kinds in the host's cluster, of any of the groups.

@@ -8,6 +8,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"embed"
 	"errors"
@@ -35,6 +36,15 @@ const environmentName = "e2e"
 
 // environmentCluster is the cluster all specs run on.
 var environmentCluster *connect.Cluster
+
+// place is where that is: a local cluster of the specs' own, unless the process's
+// environment names another kind (CONTRIBUTING.md).
+func place() environment.Place {
+	return environment.Place{
+		Cluster: cmp.Or(os.Getenv("KUBERNAUT_E2E_CLUSTER"), environment.Local), Kubeconfig: os.Getenv("KUBERNAUT_E2E_KUBECONFIG"),
+		Registry: os.Getenv("KUBERNAUT_E2E_REGISTRY"), RegistryCA: os.Getenv("KUBERNAUT_E2E_REGISTRY_CA"),
+	}
+}
 
 //go:embed workflows
 var ownWorkflows embed.FS
@@ -65,10 +75,11 @@ func TestMain(m *testing.M) {
 // suite brings the environment up, runs the specs and takes it down again. What a
 // run that was killed has left is not begun with.
 func suite(ctx context.Context, m *testing.M) (code int, err error) {
-	options := environment.Options{Name: environmentName, AuditLog: true}
+	where := place()
+	options := environment.Options{Name: environmentName, Place: where, AuditLog: where.Cluster == environment.Local}
 	sink := progress.Plain(os.Stderr)
 	defer sink.Close()
-	if err := environment.Down(ctx, options, func(string) {}); err != nil {
+	if err := takenDown(ctx); err != nil {
 		return 1, err
 	}
 	defer func() {
@@ -87,6 +98,17 @@ func suite(ctx context.Context, m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	return m.Run(), nil
+}
+
+// takenDown removes what a run that was killed has left. The cluster it ran in may be
+// gone where it was not its own.
+func takenDown(ctx context.Context) error {
+	quietly := func(string) {}
+	err := environment.Down(ctx, environment.Options{Name: environmentName}, quietly)
+	if err != nil && place().Cluster == environment.Existing {
+		return environment.Forget(ctx, environmentName, quietly)
+	}
+	return err
 }
 
 // keepReport writes how the environment came up into the folder that

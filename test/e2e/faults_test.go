@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/rand"
 	"sigs.k8s.io/yaml"
 
+	"kubernaut.ai/kubernaut/internal/environment"
 	"kubernaut.ai/kubernaut/internal/environment/derive"
 	"kubernaut.ai/kubernaut/internal/environment/diagnose"
 	"kubernaut.ai/kubernaut/internal/environment/observe"
@@ -82,7 +83,8 @@ func crowded() bool {
 	return load > 4*float64(runtime.NumCPU())
 }
 
-// faults reads the files; those that only run in the full suite are left out elsewhere.
+// faults reads the files; those that only run in the full suite are left out elsewhere,
+// and those that start an image of the node where the nodes are not ours: they have none.
 func faults(t *testing.T) []fault {
 	t.Helper()
 	names, err := fs.Glob(faultFiles, "faults/*.yaml")
@@ -101,6 +103,9 @@ func faults(t *testing.T) []fault {
 			t.Fatalf("%s: %v", path, err)
 		}
 		if only := os.Getenv("KUBERNAUT_FAULTS"); only != "" && !slices.Contains(strings.Split(only, ","), f.name) {
+			continue
+		}
+		if place().Cluster == environment.Existing && strings.Contains(f.manifests, "{{image ") {
 			continue
 		}
 		if f.When == "" || full() {
