@@ -96,6 +96,6 @@ func partOf(q datastorage.Query, seen datastorage.Place) (sql string, args []any
 	if q.After != nil {
 		w.beyond(*q.After, q.Ascending)
 	}
-	return fmt.Sprintf(`SELECT event_timestamp, event_id, %s FROM audit_events e WHERE %s ORDER BY %s LIMIT %d`,
-		recordColumns, w.sql(), order(q.Ascending), partEvents), w.args
+	rows := fmt.Sprintf(`SELECT %s FROM audit_events WHERE %s ORDER BY %s LIMIT %d`, storedColumns, w.sql(), order(q.Ascending), partEvents)
+	return enough(partBytes, "event_timestamp, event_id, "+recordColumns, rows, order(q.Ascending)), w.args
 }

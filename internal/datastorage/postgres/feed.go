@@ -63,15 +63,13 @@ func feedOf(f datastorage.Filter, after, bound datastorage.Position) (sql string
 	w.add("(epoch, xid) >= ($%d, $%d::text::xid8)", after.Epoch, from) // leads into the index; the next line is exact
 	w.add("(epoch, xid, event_timestamp, event_id) > ($%d, $%d::text::xid8, $%d, $%d)", after.Epoch, from, after.Timestamp, after.EventID)
 	w.add("(epoch, xid) < ($%d, $%d::text::xid8)", bound.Epoch, to)
-	return fmt.Sprintf(`
-		SELECT epoch, xid::text, event_timestamp, event_id, matches, %s FROM (
-			SELECT epoch, xid, event_timestamp, event_id, matches,
-				CASE WHEN matches THEN content END AS content, actor_type, actor_id, received_at
-			FROM (
-				SELECT epoch, xid, event_timestamp, event_id, content, actor_type, actor_id, received_at, (%s) AS matches
-				FROM audit_events WHERE %s ORDER BY epoch, xid, event_timestamp, event_id LIMIT %d
-			) AS part
-		) AS e ORDER BY epoch, xid, event_timestamp, event_id`, recordColumns, match.sql(), w.sql(), feedRows), w.args
+	const inOrder = "epoch, xid, event_timestamp, event_id"
+	part := fmt.Sprintf(`
+		SELECT %[1]s, matches, CASE WHEN matches THEN content END AS content, actor_type, actor_id, received_at FROM (
+			SELECT %[1]s, content, actor_type, actor_id, received_at, (%[2]s) AS matches
+			FROM audit_events WHERE %[3]s ORDER BY %[1]s LIMIT %[4]d
+		) AS part`, inOrder, match.sql(), w.sql(), feedRows)
+	return enough(feedBytes, "epoch, xid::text, event_timestamp, event_id, matches, "+recordColumns, part, inOrder), w.args
 }
 
 func collectFeed(rows pgx.Rows) (datastorage.Batch, error) {

@@ -12,6 +12,7 @@ import (
 	"kubernaut.ai/kubernaut/internal/audit"
 	"kubernaut.ai/kubernaut/internal/datastorage"
 	"kubernaut.ai/kubernaut/internal/datastorage/catalog"
+	"kubernaut.ai/kubernaut/internal/datastorage/postgres"
 )
 
 // What reading 100 MiB may take at once, and how many of the large things there are.
@@ -45,6 +46,31 @@ func largeEvents(t *testing.T, f fixture) {
 	f.pagesOfLargeEvents(t, "cursor", func(q *datastorage.Query, page datastorage.Page) { q.After = page.Next })
 	f.pagesOfLargeEvents(t, "offset", func(q *datastorage.Query, page datastorage.Page) { q.Offset += len(page.Events) })
 	f.partsOfLargeEvents(t)
+	f.sendsNoMoreThanIsTaken(t)
+}
+
+// sendsNoMoreThanIsTaken: of rows that are not read, none is sent but the next.
+func (f fixture) sendsNoMoreThanIsTaken(t *testing.T) {
+	t.Helper()
+	all := datastorage.Query{Limit: large}
+	now, end := datastorage.Place{Snapshot: "4000000:4000000:", Epoch: 99}, datastorage.Position{Epoch: 99}
+	for what, ask := range map[string]func() (string, []any){
+		"page": func() (string, []any) { return postgres.Statements.Page(all) },
+		"part": func() (string, []any) { return postgres.Statements.Part(all, now) },
+		"feed": func() (string, []any) { return postgres.Statements.Feed(all.Filter, datastorage.Position{}, end) },
+	} {
+		sql, args := ask()
+		rows, err := f.owner.Query(t.Context(), sql, args...)
+		must(t, err)
+		n := 0
+		for rows.Next() {
+			n++
+		}
+		must(t, rows.Err())
+		if n < 2 || n > 4<<20/(100<<10)+2 {
+			t.Errorf("%s: %d rows of 100 KiB are sent, want those of 4 MiB and one more at most", what, n)
+		}
+	}
 }
 
 func (f fixture) pagesOfLargeEvents(t *testing.T, by string, turn func(*datastorage.Query, datastorage.Page)) {

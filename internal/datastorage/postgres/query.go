@@ -16,6 +16,9 @@ import (
 // read.
 const recordColumns = `content, (SELECT i.digest FROM audit_event_id i WHERE i.event_id = e.event_id), actor_type, actor_id, received_at`
 
+// storedColumns are what recordColumns are made of, and what events are ordered by.
+const storedColumns = `event_timestamp, event_id, content, actor_type, actor_id, received_at`
+
 // pageBytes is the content after which a page ends early, so that an answer is never
 // larger than a service and a client have room for.
 const pageBytes = 4 << 20
@@ -89,8 +92,18 @@ func pageOf(q datastorage.Query) (sql string, args []any) {
 		w.visibleAt(*q.After)
 		w.beyond(*q.After, q.Ascending)
 	}
-	return fmt.Sprintf(`SELECT %s FROM audit_events e WHERE %s ORDER BY %s LIMIT %d OFFSET %d`,
-		recordColumns, w.sql(), order(q.Ascending), q.Limit+1, q.Offset), w.args
+	rows := fmt.Sprintf(`SELECT %s FROM audit_events WHERE %s ORDER BY %s LIMIT %d OFFSET %d`, storedColumns, w.sql(), order(q.Ascending), q.Limit+1, q.Offset)
+	return enough(pageBytes, recordColumns, rows, order(q.Ascending)), w.args
+}
+
+// enough asks for rows in an order, up to where their content comes to so many bytes,
+// and one more, which tells that there are more. All others PostgreSQL would send, and
+// whoever stops reading has to wait for them all the same.
+func enough(bytes int, columns, rows, order string) string {
+	return fmt.Sprintf(`
+		SELECT %s FROM (
+			SELECT *, sum(octet_length(content)) OVER (ORDER BY %s ROWS BETWEEN UNBOUNDED PRECEDING AND 2 PRECEDING) AS before FROM (%s) AS found
+		) AS e WHERE coalesce(before, 0) < %d ORDER BY %s`, columns, order, rows, bytes, order)
 }
 
 func order(ascending bool) string {
