@@ -66,7 +66,10 @@ func (s *simulation) boot(name string, skew time.Duration) *replica {
 		"WorkflowExecution": reconcile.AsReconciler(c, &controller.Reconciler{
 			Client: c, Reader: fresh, Targets: store, Engines: engines, Kinds: kinds,
 			Library: &controller.Library{Catalog: r, Now: r.now}, Audit: r, Notify: silent{}, Now: r.now,
-			Policy: execution.Policy{Timeout: 30 * time.Minute, MaxWait: 15 * time.Minute, StopGrace: 30 * time.Second},
+			Policy: execution.Policy{
+				Timeout: 30 * time.Minute, MaxWait: 15 * time.Minute, StopGrace: 30 * time.Second, AuditStrict: s.strict, MaxRunning: s.places,
+			},
+			Slots: &controller.Slots{Client: locked{r}, All: s.places, Now: r.now},
 		}),
 		"RemediationTarget": reconcile.AsReconciler(c, &controller.Keeper{
 			Client: c, Reader: fresh, Targets: store, Engines: engines, Audit: r, Conflicts: conflicts, Now: r.now, Keep: 24 * time.Hour,
@@ -231,6 +234,19 @@ func (c cached) Get(ctx context.Context, name client.ObjectKey, obj client.Objec
 func (c cached) List(ctx context.Context, out client.ObjectList, opts ...client.ListOption) error {
 	kind := strings.TrimSuffix(c.sim.server.kindOf(out).Kind, "List")
 	return c.ask(ctx, request{what: "look through " + kind}, func() error { return list(c.cache.objects, kind, c.cache.indexes, out, opts...) })
+}
+
+// locked reads from the replica's cache at once: whoever holds a lock meanwhile must
+// not be put to sleep.
+type locked struct{ *replica }
+
+func (l locked) Get(_ context.Context, name client.ObjectKey, obj client.Object, _ ...client.GetOption) error {
+	return l.cache.get(key{l.sim.server.kindOf(obj).Kind, name}, obj)
+}
+
+func (l locked) List(_ context.Context, out client.ObjectList, opts ...client.ListOption) error {
+	kind := strings.TrimSuffix(l.sim.server.kindOf(out).Kind, "List")
+	return list(l.cache.objects, kind, l.cache.indexes, out, opts...)
 }
 
 func (c cached) write(ctx context.Context, verb string, obj client.Object, effect func() error) error {

@@ -78,6 +78,8 @@ type simulation struct {
 	replicas []*replica
 	boots    int
 	created  int
+	strict   bool   // nothing starts before its events are safe
+	places   int    // of executions that run at a time; 0: no limit
 	reliable bool   // every request is answered, and runs succeed
 	calm     bool   // nothing fails any more
 	broken   string // the first promise that was
@@ -95,10 +97,16 @@ func newSimulation(t *rapid.T, weak weakness) *simulation {
 	if weak.forgetful {
 		s.server.forgetful = "RemediationTarget"
 	}
+	s.install(false, 0)
+	return s
+}
+
+// install starts two replicas with these settings.
+func (s *simulation) install(strict bool, places int) {
+	s.strict, s.places, s.replicas = strict, places, nil
 	for range 2 {
 		s.replicas = append(s.replicas, s.reboot())
 	}
-	return s
 }
 
 func (s *simulation) reboot() *replica {
@@ -123,6 +131,7 @@ type life struct {
 func lives(weak weakness) *rapid.Generator[life] {
 	return rapid.Custom(func(t *rapid.T) life {
 		s := newSimulation(t, weak)
+		s.install(s.pick(4, "strict") == 3, max(s.pick(4, "places")-1, 0))
 		s.submit()
 		s.happen(150)
 		return s.end()
