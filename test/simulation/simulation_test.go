@@ -129,18 +129,14 @@ func lives(weak weakness) *rapid.Generator[life] {
 	})
 }
 
-// quarrels generates lives in which two replicas want different things for one
-// execution: one falls asleep before one of its writes, with a view from before, and
-// goes on in the middle of what the other one does.
+// quarrels generates lives that chance seldom makes: two replicas want different
+// things for one execution, one of them asleep before one of its writes, with a view
+// from before; or two executions have one name, one after the other.
 func quarrels(weak weakness) *rapid.Generator[life] {
 	return rapid.Custom(func(t *rapid.T) life {
 		s := newSimulation(t, weak)
 		s.reliable = true
-		if s.pick(2, "quarrel") == 1 {
-			s.cancelledMeanwhile()
-		} else {
-			s.freedMeanwhile()
-		}
+		[]func(){s.freedMeanwhile, s.cancelledMeanwhile, s.underOneName}[s.pick(3, "quarrel")]()
 		return s.end()
 	})
 }
@@ -185,6 +181,29 @@ func (s *simulation) cancelledMeanwhile() {
 	if asleepToo != nil {
 		s.drain(s.replicas[1], asleepToo)
 	}
+}
+
+// underOneName: an execution is created under the name of one that has ended and is
+// gone, while the run of the former is still there.
+func (s *simulation) underOneName() {
+	a := s.execution("a", "heal", targets[0], v1alpha1.OnBusySkip)
+	for i := 0; i < 100 && !s.isSettled(a); i++ {
+		s.moveAll()
+		s.look(s.replicas[0], a)
+	}
+	s.server.by = byUser
+	must(s.server.delete(a, nil))
+	s.clock = s.clock.Add(2 * cooldown)
+	s.execution("a", "heal", targets[0], v1alpha1.OnBusySkip)
+	for range s.pick(40, "looks") {
+		s.moveAll()
+		s.look(s.replicas[s.pick(2, "replica")], a)
+	}
+}
+
+func (s *simulation) isSettled(k key) bool {
+	ex, there := s.server.objects[k].(*v1alpha1.WorkflowExecution)
+	return there && ex.Status.CompletionTime != nil && len(ex.Finalizers) == 0
 }
 
 // targetKey is the first of the targets as its record has it.
