@@ -1,4 +1,4 @@
-package local
+package forget
 
 import (
 	"errors"
@@ -93,7 +93,7 @@ func TestOneRefusalKeepsNoOtherClaim(t *testing.T) {
 	client.PrependReactor("update", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, errors.New("no webhook answers")
 	})
-	err := takeBack(t.Context(), client)
+	err := Pods(t.Context(), client)
 	if err == nil || !strings.Contains(err.Error(), "pods default/web says: no webhook answers") {
 		t.Errorf("got %v", err)
 	}
