@@ -23,6 +23,9 @@ func (w *world) clusterComponents() ([]component, error) {
 	if w.options.Cluster != Local {
 		provides := slices.Concat(derive.Given(), w.found.classes, []plan.Object{clusterObject, dns})
 		step := plan.Step{Name: "cluster", Expected: time.Second, Provides: provides, Needs: needs(authority)}
+		if w.options.Cluster == Kind {
+			step.Expected, step.Limit = time.Minute, pulling
+		}
 		return []component{certificates, {step, w.startCluster}}, nil
 	}
 	dnsStep, err := w.dnsStep()

@@ -24,7 +24,13 @@ type timings struct {
 // remembered is how many times of a step are kept.
 const remembered = 9
 
-func (w *world) timingsFile() string { return filepath.Join(w.cache.Dir, "timings.json") }
+// timingsFile is apart for each kind of cluster: the same step takes another time.
+func (w *world) timingsFile() string {
+	if w.options.Cluster == Local || w.options.Cluster == "" {
+		return filepath.Join(w.cache.Dir, "timings.json")
+	}
+	return filepath.Join(w.cache.Dir, "timings-"+w.options.Cluster+".json")
+}
 
 // readTimings returns what is known. Without it steps expect what their
 // components say.
@@ -50,17 +56,19 @@ func (t timings) of(running bool) map[string][]float64 {
 
 // A step counts as stuck when it takes several times as long as ever before,
 // never before shortest and always after longest. What was never measured gets
-// unmeasured; what compiles, compiling. All of it can be overridden.
+// unmeasured; what compiles, compiling; what may have to pull an image of hundreds
+// of megabytes first, pulling at least. All of it can be overridden.
 const (
 	shortest   = 3 * time.Minute
 	longest    = 45 * time.Minute
 	unmeasured = 5 * time.Minute
 	compiling  = 45 * time.Minute
+	pulling    = 15 * time.Minute
 	times      = 5
 )
 
 // expect replaces what components expect by what was measured, and sets their
-// limits. Programs keep their own figure: how long one was looked up says
+// limits, of which components say the least. Programs keep their own figure: how long one was looked up says
 // nothing about how long it is compiled, nor the other way round.
 func (t timings) expect(components []component, running bool) {
 	measured := t.of(running)
@@ -71,10 +79,10 @@ func (t timings) expect(components []component, running bool) {
 		case strings.HasPrefix(c.Name, buildPrefix):
 			c.Limit = compiling
 		case len(took) == 0:
-			c.Limit = unmeasured
+			c.Limit = max(c.Limit, unmeasured)
 		default:
 			c.Expected = seconds(took[len(took)/2])
-			c.Limit = min(longest, max(shortest, times*seconds(took[len(took)-1]).Round(time.Second)))
+			c.Limit = min(longest, max(c.Limit, shortest, times*seconds(took[len(took)-1]).Round(time.Second)))
 		}
 	}
 }

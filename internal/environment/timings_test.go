@@ -29,6 +29,32 @@ func TestLimitsComeFromWhatWasMeasured(t *testing.T) {
 	}
 }
 
+func TestWhatMayPullHasItsTime(t *testing.T) {
+	for _, known := range []timings{{}, {Fresh: map[string][]float64{"cluster": {9, 9}}}} {
+		all := limits("cluster")
+		all[0].Limit = pulling
+		known.expect(all, false)
+		if all[0].Limit != pulling {
+			t.Errorf("with %v known the limit is %s, want %s", known.Fresh, all[0].Limit, pulling)
+		}
+	}
+}
+
+func TestKindsOfClustersAreMeasuredApart(t *testing.T) {
+	t.Setenv("KUBERNAUT_CACHE", t.TempDir())
+	files := map[string]string{}
+	for _, kind := range []string{Local, Kind} {
+		w, err := newWorld(Options{Name: "test", Place: Place{Cluster: kind}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if other, ok := files[w.timingsFile()]; ok {
+			t.Errorf("%s and %s share %s", kind, other, w.timingsFile())
+		}
+		files[w.timingsFile()] = kind
+	}
+}
+
 func TestEveryLimitCanBeOverridden(t *testing.T) {
 	all := limits("tekton", "dns")
 	if err := limit(all, map[string]time.Duration{"tekton": time.Hour, "all": time.Minute}); err != nil {
