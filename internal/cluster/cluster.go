@@ -4,8 +4,14 @@ package cluster
 
 import (
 	"context"
+	_ "embed"
 	"time"
 )
+
+// AuditPolicy says what an API server writes down that is asked for an audit log.
+//
+//go:embed audit-policy.yaml
+var AuditPolicy []byte
 
 // Cluster is one Kubernetes cluster for one environment. All methods may be
 // called again and again, by several processes, and after any of them was

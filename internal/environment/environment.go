@@ -44,7 +44,7 @@ type Options struct {
 	Only     []string                 // names of steps or components: these and what they need; empty: everything
 	Cores    int                      // how many steps that keep a core busy may run at once; 0: as many as the machine has
 	Timeouts map[string]time.Duration // how long steps may take, by name; "all": every other step
-	AuditLog bool                     // the local cluster's API server writes down every change, and who made it
+	AuditLog bool                     // the API server of a cluster of our own writes down every change, and who made it
 	Keep     bool                     // a node that does not become ready is not ended, for a look
 }
 
@@ -346,8 +346,11 @@ func Kubeconfig(ctx context.Context, name string) ([]byte, error) {
 	return raw, nil
 }
 
-// AuditLog is the file to which the API server of a local environment writes who
-// changed what, when it was brought up with Options.AuditLog.
+// audited is a cluster whose API server can write an audit log for us.
+type audited interface{ AuditLog() string }
+
+// AuditLog is the file to which the API server of an environment writes who changed
+// what, when it was brought up with Options.AuditLog.
 func AuditLog(name string) (string, error) {
 	w, err := existing(Options{Name: name})
 	if err != nil {
@@ -357,11 +360,11 @@ func AuditLog(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	node, ok := c.(*local.Cluster)
+	own, ok := c.(audited)
 	if !ok {
-		return "", fmt.Errorf("environment %s is not on a local cluster: its API server's audit log is where its owner has it", name)
+		return "", fmt.Errorf("environment %s is not on a cluster of its own: the API server's audit log is where its owner has it", name)
 	}
-	return node.AuditLog(), nil
+	return own.AuditLog(), nil
 }
 
 // Check looks at everything the environment needs from the machine.

@@ -34,10 +34,14 @@ type Place struct {
 
 	StorageClass string `json:"storageClass,omitempty"` // of an existing cluster; empty: its default one
 	Ephemeral    bool   `json:"ephemeral,omitempty"`    // instead: what the databases keep goes with their pods
+	NodeImage    string `json:"nodeImage,omitempty"`    // of the nodes of kind; empty: the one of kind's release
 }
 
 // check refuses what cannot work, before anything is looked at.
 func (p Place) check() error {
+	if p.NodeImage != "" && p.Cluster != Kind {
+		return fmt.Errorf("--node-image is for --cluster %s: a %s cluster has no node that is made from an image", Kind, p.Cluster)
+	}
 	switch p.Cluster {
 	case Local, Kind:
 		if p.Kubeconfig != "" || p.Context != "" || p.Registry != "" || p.RegistryCA != "" {
@@ -104,6 +108,9 @@ func (w *world) settlePlace() error {
 	if asked.RegistryCA != "" { // it may be renewed
 		known.RegistryCA = asked.RegistryCA
 	}
+	if asked.NodeImage != "" && known.Cluster == Kind && !w.kindThere().Made() { // as after one that could not be pulled
+		known.NodeImage = asked.NodeImage
+	}
 	w.options.Place = known
 	if asked.elsewhere(known) {
 		return fmt.Errorf("environment %s runs elsewhere already (%s): remove it first with `kubernaut env down --name %s`, or give this one another --name", w.options.Name, known, w.options.Name)
@@ -118,7 +125,7 @@ func (p Place) elsewhere(known Place) bool {
 		return false
 	}
 	return p.Cluster != "" && p.Cluster != known.Cluster || p.Registry != known.Registry || p.Context != known.Context || p.Kubeconfig != known.Kubeconfig ||
-		p.StorageClass != known.StorageClass || p.Ephemeral != known.Ephemeral
+		p.StorageClass != known.StorageClass || p.Ephemeral != known.Ephemeral || p.NodeImage != "" && p.NodeImage != known.NodeImage
 }
 
 // String says the place in words.
@@ -135,6 +142,9 @@ func (p Place) String() string {
 	}
 	if p.Ephemeral {
 		text += ", ephemeral"
+	}
+	if p.NodeImage != "" {
+		text += ", node image " + p.NodeImage
 	}
 	return text
 }
@@ -171,9 +181,9 @@ func (w *world) newCluster() (cluster.Cluster, error) {
 	host := registryService.address()
 	if w.options.Cluster == Kind {
 		return kind.New(kind.Options{
-			Name: w.options.Name, Port: w.options.Port, Dir: w.dir("kind"),
+			Name: w.options.Name, Port: w.options.Port, Dir: w.dir("kind"), Image: w.options.NodeImage, Keep: w.options.Keep, AuditLog: w.options.AuditLog,
 			Registry: kind.Registry{Host: host, Address: registryAddress, CA: ca.Cert},
-		})
+		}), nil
 	}
 	return local.New(w.cache, local.Options{
 		Name: w.options.Name, Port: w.options.Port, Checked: true, Keep: w.options.Keep, AuditLog: w.options.AuditLog,
@@ -186,11 +196,16 @@ func (w *world) newCluster() (cluster.Cluster, error) {
 func (w *world) anyCluster() (cluster.Cluster, error) {
 	switch w.options.Cluster {
 	case Kind:
-		return kind.New(kind.Options{Name: w.options.Name, Dir: w.dir("kind")})
+		return w.kindThere(), nil
 	case Existing:
 		return w.theirs()
 	}
 	return local.New(w.cache, local.Options{Name: w.options.Name})
+}
+
+// kindThere is the cluster of kind for looking at it or ending it.
+func (w *world) kindThere() *kind.Cluster {
+	return kind.New(kind.Options{Name: w.options.Name, Dir: w.dir("kind")})
 }
 
 func (w *world) theirs(kinds ...apischema.GroupKind) (cluster.Cluster, error) {

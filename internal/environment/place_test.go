@@ -2,6 +2,7 @@ package environment
 
 import (
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/http/httptest"
 	"os"
@@ -36,6 +37,8 @@ func TestPlacesThatCannotWorkAreRefused(t *testing.T) {
 	}{
 		{Place{Cluster: Local}, ""},
 		{Place{Cluster: Kind}, ""},
+		{Place{Cluster: Kind, NodeImage: "mirror.example.com/kindest/node:v1.37.0"}, ""},
+		{Place{Cluster: Local, NodeImage: "kindest/node:v1.37.0"}, "--node-image is for --cluster kind"},
 		{Place{Cluster: Existing, Registry: "registry.example.com/kubernaut"}, ""},
 		{Place{Cluster: Existing}, "needs --registry"},
 		{Place{Cluster: Existing, Registry: "https://registry.example.com"}, "write host[:port]"},
@@ -74,6 +77,38 @@ func TestAnEnvironmentStaysWhereItIs(t *testing.T) {
 	}
 	_, err = newWorld(Options{Name: "test", Place: Place{Cluster: Local}})
 	if err == nil || !strings.Contains(err.Error(), "runs elsewhere already (cluster existing, context production, registry registry.example.com/kubernaut)") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestTheNodesOfKindStayOfTheirImage(t *testing.T) {
+	t.Setenv("KUBERNAUT_CACHE", t.TempDir())
+	there := Place{Cluster: Kind, NodeImage: "mirror.example.com/kindest/node:v1.37.0"}
+	w, err := newWorld(Options{Name: "test", Place: there})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.keepPlace(); err != nil {
+		t.Fatal(err)
+	}
+	for _, asked := range []Place{{}, {Cluster: Kind}, {NodeImage: there.NodeImage}, there} {
+		again, err := newWorld(Options{Name: "test", Place: asked})
+		if err != nil {
+			t.Errorf("asked for %+v: %v", asked, err)
+		} else if diff := cmp.Diff(there, again.options.Place); diff != "" {
+			t.Errorf("asked for %+v: %s", asked, diff)
+		}
+	}
+	other := Place{Cluster: Kind, NodeImage: "kindest/node:v1.36.0"}
+	if again, err := newWorld(Options{Name: "test", Place: other}); err != nil || again.options.Place != other {
+		t.Errorf("no node was made, and the image cannot be another: %v", err)
+	}
+	made := w.dir("kind", "made")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(made), 0o755), os.WriteFile(made, nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = newWorld(Options{Name: "test", Place: other})
+	if err == nil || !strings.Contains(err.Error(), "runs elsewhere already (cluster kind, node image mirror.example.com/kindest/node:v1.37.0)") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -61,7 +61,7 @@ func newUp(f *cli.Factory, name *string) *cobra.Command {
 	flags.Var(&timeouts{&o.Timeouts}, "timeout", "`step=time` after which a step counts as stuck; all=time for every other step (default: five times the slowest of its last nine, at least 3m, at most 45m)")
 	placeFlags(flags, &o.Place)
 	flags.BoolVar(&o.Keep, "keep", false, "keep a node that does not become ready, for a look at it")
-	flags.BoolVar(&o.AuditLog, "audit-log", false, "the API server of a new local cluster writes down who changes what, in the folder of its logs")
+	flags.BoolVar(&o.AuditLog, "audit-log", false, "the API server of a new cluster, local or kind, writes down who changes what, in a file below the cache")
 	progressFlag(cmd, &show)
 	return cmd
 }
@@ -75,6 +75,7 @@ func placeFlags(flags *pflag.FlagSet, p *environment.Place) {
 	flags.StringVar(&p.RegistryCA, "registry-ca", "", "`file` with the CA of that registry (default: those this machine trusts)")
 	flags.StringVar(&p.StorageClass, "storage-class", "", "`name` of the StorageClass of an existing cluster for the databases (default: its default one)")
 	flags.BoolVar(&p.Ephemeral, "ephemeral", false, "in an existing cluster, let what the databases keep go with their pods")
+	flags.StringVar(&p.NodeImage, "node-image", "", "`image` of the nodes of --cluster kind, for example kindest/node:v1.37.0 from a mirror (default: that of the kind library, from Docker Hub)")
 }
 
 // timeouts are flags of the form step=time.

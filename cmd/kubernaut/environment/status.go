@@ -86,7 +86,11 @@ func write(f *cli.Factory, s environment.View) error {
 	if err := table.Write(f.IO.Out); err != nil {
 		return err
 	}
-	f.IO.Say("\nAPI server %s; logs of the cluster in %s", s.Cluster.Server, s.Cluster.Logs)
+	logs := ""
+	if s.Cluster.Logs != "" { // a cluster in containers has none on this machine
+		logs = "; logs of the cluster in " + s.Cluster.Logs
+	}
+	f.IO.Say("\nAPI server %s%s", s.Cluster.Server, logs)
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"text/template"
 
+	"kubernaut.ai/kubernaut/internal/cluster"
 	"kubernaut.ai/kubernaut/internal/pki"
 )
 
@@ -48,8 +49,8 @@ func (n node) Kubeconfig() string      { return n.config(kubeProxy + ".kubeconfi
 
 // writeConfigs writes what the components read.
 func (n node) writeConfigs(certs map[string]pki.Pair, ca []byte) error {
-	contents := map[string][]byte{}
-	for _, name := range []string{"kubelet.yaml", "kube-proxy.yaml", "containerd.toml", "audit-policy.yaml"} {
+	contents := map[string][]byte{"audit-policy.yaml": cluster.AuditPolicy}
+	for _, name := range []string{"kubelet.yaml", "kube-proxy.yaml", "containerd.toml"} {
 		content, err := render(name, n)
 		if err != nil {
 			return err
