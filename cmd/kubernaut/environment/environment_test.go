@@ -5,9 +5,22 @@ import (
 	"strings"
 	"testing"
 
+	"kubernaut.ai/kubernaut/internal/cluster"
 	"kubernaut.ai/kubernaut/internal/environment"
 	"kubernaut.ai/kubernaut/internal/environment/run"
 )
+
+// A cluster in containers has no logs on this machine: what is known of it is told.
+func TestAClusterThatIsNotReadyIsExplained(t *testing.T) {
+	stopped := environment.View{Name: "other", Cluster: cluster.Status{State: cluster.Starting, Problem: "its node does not run"}}
+	if err := verdict(stopped); err == nil || !strings.HasSuffix(err.Error(), "is not ready: its node does not run") {
+		t.Errorf("got %v", err)
+	}
+	stopped.Cluster.Logs = "/logs"
+	if err := verdict(stopped); err == nil || !strings.HasSuffix(err.Error(), "its logs are in /logs") {
+		t.Errorf("got %v", err)
+	}
+}
 
 func TestAFailedUpSaysHowToGoOn(t *testing.T) {
 	failed := &run.Failure{Causes: []run.Cause{{Step: "tekton", Err: errors.New("no image")}}}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -51,6 +52,8 @@ func verdict(s environment.View) error {
 		return nil
 	case s.Cluster.State == cluster.Absent:
 		return fmt.Errorf("environment %q does not run; start it with: kubernaut env up%s", s.Name, ownName(s.Name))
+	case s.Cluster.State == cluster.Starting && s.Cluster.Logs == "": // it has none on this machine
+		return fmt.Errorf("the cluster of environment %q is not ready: %s", s.Name, s.Cluster.Problem)
 	case s.Cluster.State == cluster.Starting:
 		return fmt.Errorf("the cluster of environment %q is not ready; its logs are in %s", s.Name, s.Cluster.Logs)
 	}
@@ -86,11 +89,16 @@ func write(f *cli.Factory, s environment.View) error {
 	if err := table.Write(f.IO.Out); err != nil {
 		return err
 	}
-	logs := ""
-	if s.Cluster.Logs != "" { // a cluster in containers has none on this machine
-		logs = "; logs of the cluster in " + s.Cluster.Logs
+	var told []string
+	if s.Cluster.Server != "" {
+		told = append(told, "API server "+s.Cluster.Server)
 	}
-	f.IO.Say("\nAPI server %s%s", s.Cluster.Server, logs)
+	if s.Cluster.Logs != "" {
+		told = append(told, "logs of the cluster in "+s.Cluster.Logs)
+	}
+	if len(told) > 0 {
+		f.IO.Say("\n%s", strings.Join(told, "; "))
+	}
 	return nil
 }
 
