@@ -194,9 +194,15 @@ func (e *environment) containers() map[string]bool {
 // works runs a workflow in the environment.
 func (e *environment) works() {
 	e.Helper()
+	e.worksOn("none")
+}
+
+// worksOn is works on a target that was not remedied a moment ago.
+func (e *environment) worksOn(target string) {
+	e.Helper()
 	_, kubeconfig := e.cluster()
 	kubernaut(e, "workflow", "push", "../e2e/workflows/nothing", "--kubeconfig", kubeconfig)
-	kubernaut(e, "run", "nothing", "--target", "default/deployment/none", "--allow-missing-target", "--wait", "--kubeconfig", kubeconfig)
+	kubernaut(e, "run", "nothing", "--target", "default/deployment/"+target, "--allow-missing-target", "--wait", "--kubeconfig", kubeconfig)
 }
 
 // kubernaut runs the program, which must succeed.

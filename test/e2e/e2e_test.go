@@ -43,6 +43,7 @@ func place() environment.Place {
 	return environment.Place{
 		Cluster: cmp.Or(os.Getenv("KUBERNAUT_E2E_CLUSTER"), environment.Local), Kubeconfig: os.Getenv("KUBERNAUT_E2E_KUBECONFIG"),
 		Registry: os.Getenv("KUBERNAUT_E2E_REGISTRY"), RegistryCA: os.Getenv("KUBERNAUT_E2E_REGISTRY_CA"),
+		NodeImage: os.Getenv("KUBERNAUT_E2E_NODE_IMAGE"),
 	}
 }
 
@@ -76,7 +77,7 @@ func TestMain(m *testing.M) {
 // run that was killed has left is not begun with.
 func suite(ctx context.Context, m *testing.M) (code int, err error) {
 	where := place()
-	options := environment.Options{Name: environmentName, Place: where, AuditLog: where.Cluster == environment.Local}
+	options := environment.Options{Name: environmentName, Place: where, AuditLog: where.Cluster != environment.Existing}
 	sink := progress.Plain(os.Stderr)
 	defer sink.Close()
 	if err := takenDown(ctx); err != nil {

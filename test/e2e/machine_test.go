@@ -28,13 +28,16 @@ func TestAPortThatIsTakenIsNamed(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a cluster: run make test")
 	}
+	if place().Cluster == environment.Existing {
+		t.Skip("an existing cluster has its port already")
+	}
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer listener.Close()
 	port := listener.Addr().(*net.TCPAddr).Port
-	o := environment.Options{Name: environmentName + "-port", Port: port, Only: []string{"cluster"}}
+	o := environment.Options{Name: environmentName + "-port", Place: place(), Port: port, Only: []string{"cluster"}}
 	defer down(t, o)
 
 	_, err = environment.Up(t.Context(), o, progress.All())
@@ -83,6 +86,9 @@ func bringUpSmallNode(name string) error {
 func TestAFullDiskAndAServerThatIsGoneAreNamed(t *testing.T) {
 	if !full() {
 		t.Skip("starts another cluster: run make test-full")
+	}
+	if kind := place().Cluster; kind != environment.Local {
+		t.Skipf("fills the disk of a local node, and these specs are for a cluster of kind %s", kind)
 	}
 	o := environment.Options{Name: environmentName + "-disk"}
 	defer down(t, o)
