@@ -14,16 +14,42 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// Debians is the major version that tests run on, unless they are told otherwise.
+const Debians = "15"
+
 const (
-	postgresPrograms = "/usr/lib/postgresql/15/bin"
-	ownerRole        = "kubernaut_owner"
-	ownerPassword    = "owner-of-tests"
+	debians       = "/usr/lib/postgresql/" + Debians + "/bin"
+	ownerRole     = "kubernaut_owner"
+	ownerPassword = "owner-of-tests"
 )
 
 // Postgres is one running PostgreSQL.
 type Postgres struct {
 	process
 	port int
+}
+
+// postgresProgram is the path of a program of PostgreSQL: Debian's, unless
+// KUBERNAUT_TEST_POSTGRESQL names a folder that has it too, of a later version.
+func postgresProgram(t testing.TB, name string) string {
+	t.Helper()
+	if dir := os.Getenv("KUBERNAUT_TEST_POSTGRESQL"); dir != "" {
+		path := filepath.Join(dir, name)
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	return program(t, filepath.Join(debians, name), "postgresql-15")
+}
+
+// PostgreSQLVersion is the major version of the server that tests run on.
+func PostgreSQLVersion(t testing.TB) string {
+	t.Helper()
+	out, err := exec.Command(postgresProgram(t, "postgres"), "--version").Output() // postgres (PostgreSQL) 15.18 ...
+	must(t, err)
+	_, version, _ := strings.Cut(string(out), "(PostgreSQL) ")
+	major, _, _ := strings.Cut(version, ".")
+	return major
 }
 
 // databases counts the databases made by this program, for their names.
@@ -63,7 +89,7 @@ func RestorePostgreSQL(t testing.TB, backup string, settings ...string) *Postgre
 
 func startOn(t testing.TB, data string, settings []string) *Postgres {
 	t.Helper()
-	postgres := program(t, filepath.Join(postgresPrograms, "postgres"), "postgresql-15")
+	postgres := postgresProgram(t, "postgres")
 	p := &Postgres{port: port(t)}
 	args := []string{postgres, "-D", data, "-p", fmt.Sprint(p.port), "-h", "127.0.0.1", "-k", ""}
 	for _, s := range append([]string{
@@ -85,10 +111,14 @@ func Folder(t testing.TB) string {
 }
 
 // Run runs one of PostgreSQL's client programs, such as pg_dump, against the server,
-// as the owner.
+// as the owner. They refuse servers that are newer than they.
 func (p *Postgres) Run(name string, args ...string) {
 	p.t.Helper()
-	cmd := exec.Command(program(p.t, filepath.Join(postgresPrograms, name), "postgresql-15"), args...)
+	path := postgresProgram(p.t, name)
+	if version := PostgreSQLVersion(p.t); version != Debians && filepath.Dir(path) == debians {
+		p.t.Skipf("there is no %s of PostgreSQL %s here", name, version)
+	}
+	cmd := exec.Command(path, args...)
 	cmd.Env = append(os.Environ(), "PGHOST=127.0.0.1", fmt.Sprintf("PGPORT=%d", p.port), "PGUSER="+ownerRole, "PGPASSWORD="+ownerPassword)
 	cmd.SysProcAttr, cmd.Dir = unprivileged(p.t), "/"
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -158,7 +188,7 @@ func copyCluster(t testing.TB, data string) {
 	t.Helper()
 	cache, err := os.UserCacheDir()
 	must(t, err)
-	template := filepath.Join(cache, "kubernaut-test", "postgresql-15")
+	template := filepath.Join(cache, "kubernaut-test", "postgresql-"+PostgreSQLVersion(t))
 	if _, err := os.Stat(template); err != nil {
 		makeCluster(t, template)
 	}
@@ -172,7 +202,7 @@ func makeCluster(t testing.TB, template string) {
 	dir := folder(t, "initdb")
 	password := filepath.Join(dir, "password")
 	must(t, os.WriteFile(password, []byte(ownerPassword), 0o644))
-	cmd := exec.Command(program(t, filepath.Join(postgresPrograms, "initdb"), "postgresql-15"),
+	cmd := exec.Command(postgresProgram(t, "initdb"),
 		"--pgdata", filepath.Join(dir, "data"), "--username", ownerRole, "--pwfile", password,
 		"--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync", "--data-checksums")
 	cmd.SysProcAttr = unprivileged(t)
