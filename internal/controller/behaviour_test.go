@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	pipelinev1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -197,6 +198,35 @@ func TestOrphansOfARemovedRun(t *testing.T) {
 	play.Play(t, engine.RefFor(ex), enginetest.Stops)
 	if f := w.settled(ex).Status.FailureDetails; f == nil || f.Reason != v1alpha1.FailureExternallyDeleted || f.RetrySafe {
 		t.Errorf("failure details: %+v", f)
+	}
+	if h := w.record().Status.Holder; h != nil {
+		t.Errorf("the target is held by %+v", h)
+	}
+}
+
+// TestAPodThatTektonNeverKnewOf: the answer to its creation was lost, Tekton gave up,
+// and nobody but us will ever end it.
+func TestAPodThatTektonNeverKnewOf(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	ex := w.submit("victim")
+	pr := w.pipelineRun(ex)
+	tr := enginetest.NewTekton(w.client).Begin(t, pr)
+	its := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: tr.Namespace, Name: tr.Status.PodName}}
+	w.taskStatus(tr, func(st *pipelinev1.TaskRunStatus) {
+		st.PodName, st.Steps = "", nil
+		st.SetCondition(failed("PodCreationFailed", "failed to create task run pod: etcdserver: request timed out"))
+	})
+	w.finish(pr, corev1.ConditionFalse, "Failed", "Tasks Completed: 1 (Failed: 1, Cancelled 0), Skipped: 0")
+	w.eventually("its pod is deleted", func() error {
+		if err := w.client.Get(t.Context(), client.ObjectKeyFromObject(its), its); err != nil || its.DeletionTimestamp != nil {
+			return client.IgnoreNotFound(err)
+		}
+		return errors.New("it goes on")
+	})
+	w.must(client.IgnoreNotFound(w.client.Delete(t.Context(), its, client.GracePeriodSeconds(0)))) // as the kubelet does
+	if done := w.settled(ex); done.Status.Phase != v1alpha1.PhaseFailed {
+		t.Errorf("it is %s, want Failed", done.Status.Phase)
 	}
 	if h := w.record().Status.Holder; h != nil {
 		t.Errorf("the target is held by %+v", h)

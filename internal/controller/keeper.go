@@ -130,7 +130,7 @@ func (k *Keeper) recover(ctx context.Context, rt *v1alpha1.RemediationTarget) (b
 	if err != nil {
 		return false, err
 	}
-	d := execution.Abandoned(run)
+	d := execution.Abandoned(run, k.Now())
 	switch d.Do {
 	case execution.Cancel:
 		return true, e.Cancel(ctx, ref, d.Stop)

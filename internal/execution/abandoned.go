@@ -11,8 +11,8 @@ import (
 
 // Abandoned says what happens to a target whose holder has vanished, from the run
 // that the holder started or would have started, read past every cache.
-func Abandoned(run Run) Decision {
-	s := Snapshot{Run: run, Execution: &v1alpha1.WorkflowExecution{}}
+func Abandoned(run Run, now time.Time) Decision {
+	s := Snapshot{Now: now, Run: run, Execution: &v1alpha1.WorkflowExecution{}}
 	switch {
 	case run.State == RunActive && !run.Occupant && run.Ours && !run.Deleting && run.Stopping != v1alpha1.CancelImmediate, s.orphaned():
 		return Decision{Rule: "abandoned-run", Do: Cancel, Stop: Stop{v1alpha1.CancelImmediate, v1alpha1.FailureCancelled}}

@@ -24,8 +24,13 @@ var ended = []rule{
 	{"done", done},
 }
 
-// stopRecheck is how often a run that should stop is looked at without a wake-up.
-const stopRecheck = 10 * time.Second
+const (
+	// stopRecheck is how often a run that should stop is looked at without a wake-up.
+	stopRecheck = 10 * time.Second
+	// lingering is how long parts of a run that has ended may take to end too. What its
+	// engine has not ended by then, it will not.
+	lingering = time.Minute
+)
 
 func runStillActive(s Snapshot) (Decision, bool) {
 	r := s.Run
@@ -47,7 +52,7 @@ func runStopping(s Snapshot) (Decision, bool) {
 		return Decision{}, false
 	}
 	if s.orphaned() {
-		return Decision{Do: Cancel, Stop: Stop{v1alpha1.CancelImmediate, stopReasonOf(s)}}, true
+		return Decision{Do: Cancel, Stop: Stop{v1alpha1.CancelImmediate, stopReasonOf(s)}, Recheck: stopRecheck}, true
 	}
 	if c := s.Execution.Status.CompletionTime; c != nil && s.Now.Before(c.Add(stopRecheck)) {
 		return Decision{Recheck: stopRecheck}, true // the usual second or two are not worth a write
@@ -60,7 +65,17 @@ func runStopping(s Snapshot) (Decision, bool) {
 // orphaned says whether parts of a run go on that nobody has asked to stop,
 // though the run itself has ended or is gone.
 func (s Snapshot) orphaned() bool {
-	return s.Run.Fresh && len(s.Run.Orphans) > 0 && (s.Run.State != RunActive || s.Run.Deleting)
+	over := s.Run.State != RunActive || s.Run.Deleting
+	return s.Run.Fresh && over && (len(s.Run.Orphans) > 0 || len(s.Run.Unended) > 0 && s.lingers())
+}
+
+// lingers says whether a run ended so long ago that its parts should have, too.
+func (s Snapshot) lingers() bool {
+	at := s.Run.Finished
+	if c := s.Execution.Status.CompletionTime; at.IsZero() && c != nil {
+		at = c.Time
+	}
+	return s.Run.State == RunFinished && !at.IsZero() && s.Now.After(at.Add(lingering))
 }
 
 func runNeverSeen(s Snapshot) (Decision, bool) {

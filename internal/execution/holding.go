@@ -97,7 +97,7 @@ func runFinished(s Snapshot) (Decision, bool) {
 // run had waited for goes on to be told, for it may be what failed.
 func (s Snapshot) notYetProved() Decision {
 	if s.orphaned() {
-		return Decision{Do: Cancel, Stop: Stop{v1alpha1.CancelImmediate, v1alpha1.FailureExternallyDeleted}}
+		return Decision{Do: Cancel, Stop: Stop{v1alpha1.CancelImmediate, v1alpha1.FailureExternallyDeleted}, Recheck: stopRecheck}
 	}
 	if told := s.Execution.Status.Waiting; told != nil && told.Reason != v1alpha1.ReasonEngineAbsent {
 		return Decision{Waiting: told.DeepCopy(), Recheck: stopRecheck}

@@ -273,7 +273,7 @@ func (m *model) keep() []said {
 			continue
 		}
 		ref := engine.Ref{Name: h.RunName, Execution: h.UID}
-		d := execution.Abandoned(m.observe(ref))
+		d := execution.Abandoned(m.observe(ref), m.now)
 		line := said{who: "-", rule: d.Rule, effect: string(d.Do)}
 		switch d.Do {
 		case execution.Nothing:

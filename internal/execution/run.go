@@ -67,9 +67,10 @@ type Run struct {
 	// Alive names the parts of the run that may still act. It is complete only
 	// when the run was read past the cache, which Fresh says.
 	Alive []string
-	// Orphans are those of Alive that nobody has asked to stop.
-	Orphans []string
-	Fresh   bool
+	// Orphans are those of Alive that nobody has asked to stop, and nobody will.
+	// Unended are those that what they belong to should have ended: it has itself.
+	Orphans, Unended []string
+	Fresh            bool
 
 	// Refused is the API server's answer when the run was to be created.
 	Refused *Refusal

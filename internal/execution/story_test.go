@@ -175,8 +175,10 @@ func (m *model) runEvent(words []string) error {
 		run.Deleting = true
 	case "has-parts":
 		run.Alive, run.Orphans = words[2:], words[2:]
+	case "has-endless-parts": // its engine is to end them, and does not
+		run.Alive, run.Unended = words[2:], words[2:]
 	case "parts-end":
-		run.Alive, run.Orphans = nil, nil
+		run.Alive, run.Orphans, run.Unended = nil, nil, nil
 	case "vanishes":
 		m.engine.Vanish(name)
 	case "loses":

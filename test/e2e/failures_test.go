@@ -87,7 +87,7 @@ func TestFailuresOfRuns(t *testing.T) {
 	}{
 		{"memory", "hungry", how("memory"), told{v1alpha1.FailureOOMKilled, "eat", "eat", 137, true, "", ""}, false},
 		{"memory, though nobody says OOMKilled", "hungry", how("signal"), told{v1alpha1.FailureOOMKilled, "eat", "eat", 137, true, "", ""}, true},
-		{"the timeout of the run", "lasts", timeout(8 * time.Second), told{v1alpha1.FailureDeadlineExceeded, "", "", 0, true, "8s", "started"}, true},
+		{"the timeout of the run", "lasts", timeout(20 * time.Second), told{v1alpha1.FailureDeadlineExceeded, "", "", 0, true, "20s", "started"}, true},
 		{"the timeout of a task", "slow-task", nil, told{v1alpha1.FailureDeadlineExceeded, "slow", "", 0, true, "8s", ""}, true},
 		{"an image that is nowhere", "no-image", nil, told{v1alpha1.FailureImagePullBackOff, "pull", "", 0, false, "kubernaut/absent", ""}, true},
 		{"an image that insists on root", "as-root", timeout(15 * time.Second), told{v1alpha1.FailureConfigurationError, "", "", 0, false, "root", ""}, true},

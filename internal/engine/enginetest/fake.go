@@ -77,7 +77,8 @@ func (f *Fake) Observe(_ context.Context, ref engine.Ref, _ engine.Freshness) (e
 	run := execution.Run{State: execution.RunAbsent, Name: ref.Name, Namespace: v1alpha1.WorkflowNamespace}
 	if known := f.runs[ref.Name]; known != nil {
 		run = *known
-		run.Tasks, run.Alive, run.Orphans = slices.Clone(run.Tasks), slices.Clone(run.Alive), slices.Clone(run.Orphans)
+		run.Tasks, run.Alive = slices.Clone(run.Tasks), slices.Clone(run.Alive)
+		run.Orphans, run.Unended = slices.Clone(run.Orphans), slices.Clone(run.Unended)
 	}
 	run.Fresh = true
 	return run, nil
@@ -92,7 +93,7 @@ func (f *Fake) Cancel(_ context.Context, ref engine.Ref, stop execution.Stop) er
 	case run.State != execution.RunAbsent && !run.Ours:
 		return fmt.Errorf("cancelling run %s: it belongs to somebody else", ref.Name)
 	case run.State != execution.RunActive || run.Deleting:
-		run.Orphans = nil
+		run.Orphans, run.Unended = nil, nil
 		return nil
 	}
 	if run.Stopping != v1alpha1.CancelImmediate {
@@ -171,7 +172,7 @@ func (f *Fake) Play(t *testing.T, ref engine.Ref, e Event) {
 
 // end lets a run end.
 func (f *Fake) end(run *execution.Run, e Event) {
-	run.Alive, run.Orphans = nil, nil
+	run.Alive, run.Orphans, run.Unended = nil, nil, nil
 	if run.State != execution.RunActive || run.Deleting {
 		return
 	}

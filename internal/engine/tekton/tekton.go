@@ -237,9 +237,9 @@ func (e *Engine) cancelParts(ctx context.Context, ref engine.Ref) error {
 			return err
 		}
 	}
-	for _, left := range orphans(pods.Items, taskRuns.Items) {
+	for _, left := range leftovers(pods.Items, taskRuns.Items) {
 		if err := e.client.Delete(ctx, left, client.Preconditions{UID: &left.UID}); client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("deleting pod %s, which no TaskRun owns any more: %w", left.Name, err)
+			return fmt.Errorf("deleting pod %s, whose TaskRun is done or gone: %w", left.Name, err)
 		}
 	}
 	return nil

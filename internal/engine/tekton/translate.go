@@ -31,7 +31,7 @@ func Translate(w World, ref engine.Ref) execution.Run {
 	run.CompletedTasks = completed(w)
 	run.CodeStarted = codeStarted(w)
 	run.Hold = hold(w)
-	run.Alive, run.Orphans = alive(w)
+	run.Alive, run.Orphans, run.Unended = alive(w)
 	run.LostChild, run.LostReason = vanishing(w, &run)
 	return run
 }
@@ -243,8 +243,9 @@ func hold(w World) *execution.Hold {
 	return nil
 }
 
-// alive names what may still act, and which of it nobody has asked to stop.
-func alive(w World) (all, unasked []string) {
+// alive names what may still act, which of it nobody has asked to stop, and which
+// pods Tekton should have ended.
+func alive(w World) (all, unasked, unended []string) {
 	for i := range w.TaskRuns {
 		tr := &w.TaskRuns[i]
 		if tr.IsDone() {
@@ -263,7 +264,10 @@ func alive(w World) (all, unasked []string) {
 	for _, left := range orphans(w.Pods, w.TaskRuns) {
 		unasked = append(unasked, "Pod "+left.Name)
 	}
-	return all, unasked
+	for _, p := range leftovers(w.Pods, w.TaskRuns) {
+		unended = append(unended, "Pod "+p.Name)
+	}
+	return all, unasked, unended
 }
 
 func podAlive(p *corev1.Pod) bool {
@@ -273,15 +277,28 @@ func podAlive(p *corev1.Pod) bool {
 	return pod.Alive(p)
 }
 
-// orphans are the live pods whose TaskRun is gone.
+// orphans are the live pods that no TaskRun will ever end: it is gone, or is done
+// and has never known of the pod, as when the answer to its creation was lost.
 func orphans(pods []corev1.Pod, taskRuns []pipelinev1.TaskRun) []*corev1.Pod {
-	known := map[string]bool{}
+	return left(pods, taskRuns, func(p *corev1.Pod, tr *pipelinev1.TaskRun) bool { return tr.Status.PodName == p.Name })
+}
+
+// leftovers are the live pods whose TaskRun is gone or done.
+func leftovers(pods []corev1.Pod, taskRuns []pipelinev1.TaskRun) []*corev1.Pod {
+	return left(pods, taskRuns, func(*corev1.Pod, *pipelinev1.TaskRun) bool { return false })
+}
+
+// left are the live pods that nobody deletes and no unfinished TaskRun has, but
+// those of a done one that is to end them.
+func left(pods []corev1.Pod, taskRuns []pipelinev1.TaskRun, ends func(*corev1.Pod, *pipelinev1.TaskRun) bool) []*corev1.Pod {
+	known := map[string]*pipelinev1.TaskRun{}
 	for i := range taskRuns {
-		known[taskRuns[i].Name] = true
+		known[taskRuns[i].Name] = &taskRuns[i]
 	}
 	var found []*corev1.Pod
 	for i := range pods {
-		if p := &pods[i]; podAlive(p) && p.DeletionTimestamp == nil && !known[p.Labels[labelTaskRun]] {
+		p := &pods[i]
+		if tr := known[p.Labels[labelTaskRun]]; podAlive(p) && p.DeletionTimestamp == nil && (tr == nil || tr.IsDone() && !ends(p, tr)) {
 			found = append(found, p)
 		}
 	}
