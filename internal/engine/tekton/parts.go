@@ -140,13 +140,15 @@ func (s *started) changed(w World) string {
 	return ""
 }
 
-// remember keeps the parts that are at work with code that has started.
+// remember keeps the parts that are at work with code that has started. The pod knows
+// it first: it may be gone before its TaskRun says so.
 func (s *started) remember(w World) {
 	s.tasks = map[string]part{}
-	now := current(w)
+	now, pods := current(w), podsByTaskRun(w.Pods)
 	for i := range w.TaskRuns {
 		tr := &w.TaskRuns[i]
-		if !tr.IsDone() && anyImage(tr.Status.TaskRunStatusFields) {
+		its := pods[tr.Name]
+		if !tr.IsDone() && (anyImage(tr.Status.TaskRunStatusFields) || its != nil && pod.Started(its)) {
 			s.tasks[tr.Name] = now[tr.Name]
 		}
 	}
