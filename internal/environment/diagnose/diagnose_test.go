@@ -253,6 +253,13 @@ func TestReplicasAreOneCause(t *testing.T) {
 	}
 }
 
+func TestAJobThatIsOverWaitsForNothing(t *testing.T) {
+	const over = `{apiVersion: batch/v1, kind: Job, metadata: {name: heal, namespace: shop}, status: {conditions: [{type: Failed, status: "True", reason: DeadlineExceeded}]}}`
+	if d := Of(Snapshot{Namespaces: []string{"shop"}, Objects: objects(t, over)}); len(d.Waiting) != 0 || len(d.Findings) != 0 {
+		t.Errorf("got\n%s", d.Text())
+	}
+}
+
 func TestWhatIsOnlySlowIsWaitedFor(t *testing.T) {
 	const starting = `{apiVersion: v1, kind: Pod, metadata: {name: web, namespace: shop}, spec: {containers: [{name: main, image: x}]}, status: {phase: Pending, containerStatuses: [{name: main, image: x, ready: false, state: {waiting: {reason: ContainerCreating}}}]}}`
 	d := Of(Snapshot{Namespaces: []string{"shop"}, Objects: objects(t, starting)})

@@ -181,7 +181,7 @@ func (v *view) waiting(found []Finding) []Waiting {
 	var all []Waiting
 	for _, u := range v.unready() {
 		o := derive.Of(u)
-		if slices.ContainsFunc(found, func(f Finding) bool { return f.concerns(o) }) {
+		if slices.ContainsFunc(found, func(f Finding) bool { return f.concerns(o) }) || conditionStatus(u, "Failed") == "True" { // a Job that is over waits for nothing
 			continue
 		}
 		all = append(all, Waiting{o, v.waitsFor(u)})
