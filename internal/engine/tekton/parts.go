@@ -141,14 +141,19 @@ func (s *started) changed(w World) string {
 }
 
 // remember keeps the parts that are at work with code that has started. The pod knows
-// it first: it may be gone before its TaskRun says so.
+// it first: it may be gone before its TaskRun says so. While it is gone, it is the one
+// that the next is compared with.
 func (s *started) remember(w World) {
+	before, now, pods := s.tasks, current(w), podsByTaskRun(w.Pods)
 	s.tasks = map[string]part{}
-	now, pods := current(w), podsByTaskRun(w.Pods)
 	for i := range w.TaskRuns {
 		tr := &w.TaskRuns[i]
-		its := pods[tr.Name]
-		if !tr.IsDone() && (anyImage(tr.Status.TaskRunStatusFields) || its != nil && pod.Started(its)) {
+		its, was := pods[tr.Name], before[tr.Name]
+		switch {
+		case tr.IsDone():
+		case its == nil && was.taskRun == tr.UID && was.pod != "":
+			s.tasks[tr.Name] = was
+		case anyImage(tr.Status.TaskRunStatusFields), its != nil && pod.Started(its):
 			s.tasks[tr.Name] = now[tr.Name]
 		}
 	}

@@ -11,7 +11,8 @@ import (
 	"kubernaut.ai/kubernaut/internal/execution"
 )
 
-// A pod is made again before its TaskRun had said that code of the first one ran.
+// A pod is made again before its TaskRun had said that code of the first one ran, and
+// for a moment there is none.
 func TestAPodMadeAgainIsNoticedByThePodAlone(t *testing.T) {
 	world := func(uid types.UID, started bool) World {
 		p := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "run-act-pod", UID: uid, Labels: map[string]string{labelTaskRun: "run-act"}}}
@@ -36,6 +37,9 @@ func TestAPodMadeAgainIsNoticedByThePodAlone(t *testing.T) {
 		if run.LostChild != "" {
 			t.Errorf("%s: %q is lost before anything has happened", why, run.LostChild)
 		}
+		between := world("", false)
+		between.Pods = nil
+		p.follow(&run, between)
 		p.follow(&run, world("second", false))
 		if run.LostChild != c.want || run.CodeStarted != c.started {
 			t.Errorf("%s: lost %q, code started %t; want %q", why, run.LostChild, run.CodeStarted, c.want)
