@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -172,27 +171,16 @@ func stoppedFindings(v *view) []Finding {
 			continue
 		}
 		if n, set, _ := unstructured.NestedInt64(u.Object, "spec", "replicas"); set && n == 0 {
-			who, at := lastScaled(u)
 			found = append(found, Finding{
-				Code: ScaledToZero, Object: o, Hopeless: true, Visible: at,
-				Sentence: fmt.Sprintf("%s is scaled to 0 replicas%s: none of its pods runs", o, who),
-				Evidence: []Evidence{{From: o.String(), Text: "spec.replicas is 0", At: at}},
+				Code: ScaledToZero, Object: o, Hopeless: true,
+				Sentence: fmt.Sprintf("%s is scaled to 0 replicas: none of its pods runs", o),
+				Evidence: []Evidence{{From: o.String(), Text: "spec.replicas is 0"}},
 				Next:     []string{kubectl(o.Namespace, fmt.Sprintf("scale %s %s --replicas=1", strings.ToLower(o.Kind), o.Name))},
 				explains: v.servicesOf(u),
 			})
 		}
 	}
 	return found
-}
-
-// lastScaled tells who set the number of replicas, and when, as far as it is known.
-func lastScaled(u *unstructured.Unstructured) (who string, at time.Time) {
-	for _, f := range u.GetManagedFields() {
-		if f.FieldsV1 != nil && f.Time != nil && strings.Contains(string(f.FieldsV1.GetRawBytes()), `"f:replicas"`) && f.Subresource != "status" {
-			who, at = " by "+f.Manager, f.Time.Time
-		}
-	}
-	return who, at
 }
 
 // absentMakers are the workloads of the namespace that are waited for and do not exist.
