@@ -1,6 +1,7 @@
 package tekton
 
 import (
+	"slices"
 	"strings"
 
 	pipelinev1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
@@ -261,11 +262,11 @@ func alive(w World) (all, unasked, unended []string) {
 			all = append(all, "Pod "+w.Pods[i].Name)
 		}
 	}
-	for _, left := range orphans(w.Pods, w.TaskRuns) {
-		unasked = append(unasked, "Pod "+left.Name)
-	}
 	for _, p := range leftovers(w.Pods, w.TaskRuns) {
 		unended = append(unended, "Pod "+p.Name)
+		if !adopted(p, w.TaskRuns) {
+			unasked = append(unasked, "Pod "+p.Name)
+		}
 	}
 	return all, unasked, unended
 }
@@ -277,30 +278,25 @@ func podAlive(p *corev1.Pod) bool {
 	return pod.Alive(p)
 }
 
-// orphans are the live pods that no TaskRun will ever end: it is gone, or is done
-// and has never known of the pod, as when the answer to its creation was lost.
-func orphans(pods []corev1.Pod, taskRuns []pipelinev1.TaskRun) []*corev1.Pod {
-	return left(pods, taskRuns, func(p *corev1.Pod, tr *pipelinev1.TaskRun) bool { return tr.Status.PodName == p.Name })
-}
-
-// leftovers are the live pods whose TaskRun is gone or done.
+// leftovers are the live pods that nobody deletes and whose TaskRun is done or gone.
 func leftovers(pods []corev1.Pod, taskRuns []pipelinev1.TaskRun) []*corev1.Pod {
-	return left(pods, taskRuns, func(*corev1.Pod, *pipelinev1.TaskRun) bool { return false })
-}
-
-// left are the live pods that nobody deletes and no unfinished TaskRun has, but
-// those of a done one that is to end them.
-func left(pods []corev1.Pod, taskRuns []pipelinev1.TaskRun, ends func(*corev1.Pod, *pipelinev1.TaskRun) bool) []*corev1.Pod {
-	known := map[string]*pipelinev1.TaskRun{}
+	unfinished := map[string]bool{}
 	for i := range taskRuns {
-		known[taskRuns[i].Name] = &taskRuns[i]
+		unfinished[taskRuns[i].Name] = !taskRuns[i].IsDone()
 	}
 	var found []*corev1.Pod
 	for i := range pods {
-		p := &pods[i]
-		if tr := known[p.Labels[labelTaskRun]]; podAlive(p) && p.DeletionTimestamp == nil && (tr == nil || tr.IsDone() && !ends(p, tr)) {
+		if p := &pods[i]; podAlive(p) && p.DeletionTimestamp == nil && !unfinished[p.Labels[labelTaskRun]] {
 			found = append(found, p)
 		}
 	}
 	return found
+}
+
+// adopted: a TaskRun knows of the pod and ends it. One that is gone ends nothing, nor
+// does one that has never heard of the pod, as when the answer to its creation was lost.
+func adopted(p *corev1.Pod, taskRuns []pipelinev1.TaskRun) bool {
+	return slices.ContainsFunc(taskRuns, func(tr pipelinev1.TaskRun) bool {
+		return tr.Name == p.Labels[labelTaskRun] && tr.Status.PodName == p.Name
+	})
 }
